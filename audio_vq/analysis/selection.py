@@ -1,0 +1,96 @@
+"""Which utterances teach the unit → phone map and which are scored: never the same ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio_vq.analysis.alignments import Alignment, find_alignment, read_alignment
+from audio_vq.data.prepared import PreparedCorpus, Utterance
+from audio_vq.errors import UserError
+
+
+@dataclass(frozen=True)
+class AlignedCorpus:
+    """A prepared corpus and the folder of its alignments."""
+
+    corpus: PreparedCorpus
+    folder: Path
+
+    def alignment(self, utterance: Utterance) -> Alignment | None:
+        """The utterance's alignment; None when it has none. Raises UserError when the file is malformed."""
+        path = find_alignment(self.folder, utterance.speaker, utterance.id)
+        return read_alignment(path) if path else None
+
+    def aligned(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+        """Those that have an alignment."""
+        return tuple(each for each in utterances if find_alignment(self.folder, each.speaker, each.id))
+
+
+@dataclass(frozen=True)
+class Selection:
+    mapping_corpus: AlignedCorpus
+    mapping: tuple[Utterance, ...]  # of mapping_corpus, all with an alignment
+    mapping_name: str  # for people
+    scored_corpus: AlignedCorpus
+    split: str
+    chosen: tuple[Utterance, ...]  # of scored_corpus: the units' statistics are taken from these
+    scored: tuple[Utterance, ...]  # those of `chosen` that have an alignment
+
+
+def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus | None) -> Selection:
+    """Score `split`; learn the map on all of `mapping` where given, else on the train split.
+
+    Where training utterances are themselves to be scored and nothing else is there to learn the map from, every
+    other training sentence teaches the map and the rest are scored: no sentence serves both.
+
+    Raises:
+        UserError: no such split, an empty one, or no alignments for the one or the other purpose.
+    """
+    chosen = scored.corpus.select(split)
+    if not chosen:
+        raise UserError(f"{scored.corpus.folder} has no {split} utterance; choose another --split")
+    if mapping is None:
+        teachers, name = scored.corpus.select("train"), "train split"
+        if split in ("train", "all"):
+            teachers, name = _every_other_sentence(teachers), "every other sentence of the train split"
+            chosen = _without(chosen, teachers)
+        mapping = scored
+    else:
+        teachers, name = _without(mapping.corpus.utterances, chosen), str(mapping.corpus.folder)
+    return Selection(
+        mapping_corpus=mapping,
+        mapping=_some_aligned(mapping, teachers, f"to learn the unit → phone map from ({name})"),
+        mapping_name=name,
+        scored_corpus=scored,
+        split=split,
+        chosen=chosen,
+        scored=_some_aligned(scored, chosen, f"to score ({split})"),
+    )
+
+
+def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
+    aligned = source.aligned(utterances)
+    if aligned:
+        return aligned
+    if not utterances:
+        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments")
+    first = utterances[0]
+    raise UserError(
+        f"none of {len(utterances)} utterances {purpose} has an alignment in {source.folder}; "
+        f"expected for instance {source.folder / first.speaker / first.id}.lab (see audio-vq align)"
+    )
+
+
+def _every_other_sentence(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+    sentences = sorted({_sentence(utterance) for utterance in utterances})
+    kept = set(sentences[::2])
+    return tuple(utterance for utterance in utterances if _sentence(utterance) in kept)
+
+
+def _sentence(utterance: Utterance) -> str:
+    return " ".join((utterance.text or utterance.id).lower().split())
+
+
+def _without(utterances: Sequence[Utterance], others: Sequence[Utterance]) -> tuple[Utterance, ...]:
+    names = {(other.speaker, other.id) for other in others}
+    return tuple(each for each in utterances if (each.speaker, each.id) not in names)

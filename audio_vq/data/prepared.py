@@ -1,0 +1,190 @@
+"""A prepared corpus on disk: `corpus.json`, `utterances.jsonl` and `audio.pcm`.
+
+`audio.pcm` holds little-endian 16-bit samples of all utterances, one after another. It is mapped, never loaded,
+so a crop costs a few pages however long the corpus is.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audio_vq.audio import Waveform, from_pcm16
+from audio_vq.errors import UserError
+
+FORMAT = "audio-vq prepared corpus"
+FORMAT_VERSION = 1
+CORPUS_FILE = "corpus.json"  # written last: its presence means finished
+UTTERANCES_FILE = "utterances.jsonl"
+AUDIO_FILE = "audio.pcm"
+PCM_DTYPE = np.dtype("<i2")
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    id: str
+    speaker: str
+    split: str  # train, valid or test
+    num_samples: int
+    start: int  # its first sample in audio.pcm
+    text: str | None
+    source: str  # path of the recording, relative to its corpus
+    offset_seconds: float  # what was trimmed from the beginning of the recording
+
+    def to_json(self) -> str:
+        """Its line of utterances.jsonl; `text` is there only where it is known."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(known, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> "Utterance":
+        return cls(**{"text": None} | {key: line[key] for key in _names(cls) if key in line})
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A recording that is not in the corpus."""
+
+    source: str  # path, relative to the corpus
+    reason: str
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    utterances: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class CorpusHeader:
+    """The content of corpus.json."""
+
+    corpus: str  # vctk, librispeech, folder or synthetic
+    source: str  # where the recordings lie, or how they were made
+    sample_rate: int  # Hz
+    hours: float
+    speakers: tuple[str, ...]  # sorted
+    splits: dict[str, SplitSize]
+    skipped: tuple[Skipped, ...]
+    settings: dict[str, Any]  # of preparation: trimming, loudness, seed, test speakers
+    speaker_info: dict[str, dict[str, str]] = field(default_factory=dict)
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> "CorpusHeader":
+        """Read a finished corpus' header.
+
+        Raises:
+            UserError: not a prepared corpus, an unfinished one, or one of another format version.
+        """
+        path = folder / CORPUS_FILE
+        if not path.is_file():
+            raise UserError(_why_no_header(folder))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content.get("format_version") if content.get("format") == FORMAT else None
+        except (ValueError, AttributeError):
+            version = None
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{path} does not describe a corpus this audio-vq reads ({FORMAT!r}, version {FORMAT_VERSION}); "
+                "prepare it again"
+            )
+        return cls(
+            **{key: content[key] for key in _names(cls) if key in content}
+            | {
+                "speakers": tuple(content["speakers"]),
+                "splits": {name: SplitSize(**size) for name, size in content["splits"].items()},
+                "skipped": tuple(Skipped(**skipped) for skipped in content["skipped"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """What training and analysis read. Open one with `PreparedCorpus.open(folder)`."""
+
+    folder: Path
+    header: CorpusHeader
+    utterances: tuple[Utterance, ...]
+
+    @classmethod
+    def open(cls, folder: str | Path, sample_rate: int | None = None) -> "PreparedCorpus":
+        """Open a prepared folder.
+
+        Raises:
+            UserError: not a prepared corpus, an unfinished or damaged one, or one whose sample rate is not the
+                one required.
+        """
+        folder = Path(folder)
+        header = CorpusHeader.read(folder)
+        try:
+            with (folder / UTTERANCES_FILE).open(encoding="utf-8") as file:
+                utterances = tuple(Utterance.from_json(json.loads(line)) for line in file)
+            samples = (folder / AUDIO_FILE).stat().st_size // PCM_DTYPE.itemsize
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{folder} is a damaged prepared corpus ({error}); prepare it again") from error
+        if any(utterance.start + utterance.num_samples > samples for utterance in utterances):
+            raise UserError(f"{folder}/{AUDIO_FILE} is shorter than its utterances; prepare the corpus again")
+        if sample_rate is not None and header.sample_rate != sample_rate:
+            raise UserError(
+                f"{folder} was prepared at {header.sample_rate} Hz, expected {sample_rate} Hz; "
+                f"prepare it with --sample-rate {sample_rate}"
+            )
+        return cls(folder, header, utterances)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.header.sample_rate  # Hz
+
+    @property
+    def hours(self) -> float:
+        return self.header.hours
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        return self.header.speakers  # sorted
+
+    @property
+    def source(self) -> str:
+        return self.header.source
+
+    def select(self, split: str) -> tuple[Utterance, ...]:
+        """The utterances of `train`, `valid`, `test` or `all`."""
+        if split == "all":
+            return self.utterances
+        if split not in SPLITS:
+            raise UserError(f"no split {split!r}; expected one of {', '.join(SPLITS)}, all")
+        return tuple(utterance for utterance in self.utterances if utterance.split == split)
+
+    def waveform(self, utterance: Utterance, start: int = 0, length: int | None = None) -> Waveform:
+        """`length` samples from `start` of an utterance (all that follow by default), shape `(time,)`."""
+        end = utterance.num_samples if length is None else start + length
+        if not 0 <= start <= end <= utterance.num_samples:
+            raise ValueError(f"samples {start} to {end} of {utterance.num_samples} in {utterance.id}")
+        return from_pcm16(self._pcm[utterance.start + start : utterance.start + end])
+
+    @cached_property
+    def _pcm(self) -> npt.NDArray[np.int16]:
+        return np.memmap(self.folder / AUDIO_FILE, dtype=PCM_DTYPE, mode="r")
+
+
+def _why_no_header(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder}: no such folder; expected a corpus made by audio-vq prepare"
+    if (folder / AUDIO_FILE).is_file():
+        return f"{folder} is unfinished; run the same audio-vq prepare again to complete it"
+    return f"{folder} holds no {CORPUS_FILE}; expected a corpus made by audio-vq prepare"
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(cls))

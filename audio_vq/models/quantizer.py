@@ -1,0 +1,109 @@
+"""Vector quantiser: van den Oord et al. 2017, section 3.1–3.2 and appendix A.1; restarts follow Dhariwal et al. 2020 (Jukebox)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class QuantizedLatents:
+    """What the quantiser makes of latents z_e."""
+
+    latents: Tensor  # (batch, dim, time): e_k with the gradient of z_e (straight-through)
+    units: Tensor  # (batch, time): k, int64
+    codebook_loss: Tensor  # ‖sg[z_e] − e‖², mean: pulls the codebook to the encoder (eq. 3, second term)
+    commitment_loss: Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
+
+
+@dataclass(frozen=True)
+class CodebookStatistics:
+    """Sums over a batch from which the moving-average codebook learns; they add up across processes."""
+
+    counts: Tensor  # (K,): n_i
+    sums: Tensor  # (K, dim): Σ z_e of the latents that chose i
+
+
+class VectorQuantizer(nn.Module):
+    """Nearest codebook vector with straight-through gradients.
+
+    The codebook learns by its loss (`ema_decay=None`: it is a parameter) or by exponential moving averages
+    (`update`, called by the training loop with the statistics of all processes; it then has no gradient).
+    """
+
+    def __init__(self, codebook_size: int, dim: int, ema_decay: float | None = None) -> None:
+        super().__init__()
+        self.ema_decay = ema_decay
+        codebook = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
+        self.codebook = nn.Parameter(codebook, requires_grad=ema_decay is None)
+        self.ema_counts: Tensor
+        self.ema_sums: Tensor
+        self.steps_unused: Tensor
+        self.started: Tensor
+        self.register_buffer("ema_counts", torch.ones(codebook_size))
+        self.register_buffer("ema_sums", codebook.clone())
+        self.register_buffer("steps_unused", torch.zeros(codebook_size, dtype=torch.int64))
+        self.register_buffer("started", torch.tensor(False))  # whether training has begun to quantise
+
+    @property
+    def codebook_size(self) -> int:
+        return self.codebook.shape[0]
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Units `(batch, time)` of latents `(batch, dim, time)`: argmin_k ‖z_e − e_k‖ (eq. 1)."""
+        flat = latents.transpose(1, 2)  # (B, T, dim)
+        # ‖z‖² is the same for every k and left out; float32 even under autocast: near ties must not flip
+        with torch.autocast(latents.device.type, enabled=False):
+            distance = self.codebook.square().sum(1) - 2 * flat.float() @ self.codebook.T
+        return distance.argmin(-1)
+
+    def lookup(self, units: Tensor) -> Tensor:
+        """Codebook vectors `(batch, dim, time)` of units `(batch, time)`."""
+        return F.embedding(units, self.codebook).transpose(1, 2)
+
+    def forward(self, latents: Tensor) -> QuantizedLatents:
+        units = self.nearest(latents)
+        vectors = self.lookup(units)
+        return QuantizedLatents(
+            latents=latents + (vectors - latents).detach(),
+            units=units,
+            codebook_loss=F.mse_loss(vectors, latents.detach()),
+            commitment_loss=F.mse_loss(latents, vectors.detach()),
+        )
+
+    @torch.no_grad()
+    def statistics(self, latents: Tensor, units: Tensor) -> CodebookStatistics:
+        flat = latents.transpose(1, 2).reshape(-1, latents.shape[1]).float()  # (B·T, dim)
+        one = units.flatten()
+        counts = torch.bincount(one, minlength=self.codebook_size).float()
+        sums = torch.zeros_like(self.codebook).index_add_(0, one, flat)
+        return CodebookStatistics(counts, sums)
+
+    @torch.no_grad()
+    def update(self, statistics: CodebookStatistics) -> None:
+        """One moving-average step (appendix A.1, eq. 6–8). Vectors whose running count falls to nothing stay where they are."""
+        self.steps_unused.add_(1).masked_fill_(statistics.counts > 0, 0)
+        if self.ema_decay is None:
+            return
+        self.ema_counts.lerp_(statistics.counts, 1 - self.ema_decay)
+        self.ema_sums.lerp_(statistics.sums, 1 - self.ema_decay)
+        alive = self.ema_counts > 1e-3
+        self.codebook[alive] = self.ema_sums[alive] / self.ema_counts[alive, None]
+
+    @torch.no_grad()
+    def place(self, which: Tensor, vectors: Tensor) -> None:
+        """Puts codebook vectors `which` (int64) at `vectors`, as if each had been chosen once."""
+        self.codebook[which] = vectors.to(self.codebook)
+        self.ema_counts[which] = 1.0
+        self.ema_sums[which] = vectors.to(self.ema_sums)
+        self.steps_unused[which] = 0
+
+    @torch.no_grad()
+    def restart(self, latents: Tensor, after: int, generator: torch.Generator) -> int:
+        """Moves vectors unused for `after` steps to random latents `(batch, dim, time)`; returns how many."""
+        dead = torch.nonzero(self.steps_unused >= after).flatten()
+        candidates = latents.transpose(1, 2).reshape(-1, latents.shape[1])
+        order = torch.randperm(len(candidates), generator=generator)[: len(dead)].to(latents.device)
+        self.place(dead[: len(order)], candidates[order])
+        return min(len(dead), len(order))

@@ -1,0 +1,154 @@
+"""WaveNet decoder: p(waveform | latents, speaker), one mu-law class at a time.
+
+van den Oord et al. 2016, "WaveNet", sections 2.1–2.5: dilated causal convolutions with gated activation, residual and
+skip connections, conditioned locally (latents) and globally (speaker).
+
+A layer with dilation d, here for kernel size 2:
+
+    z_t = W_past x_{t−d} + W_now x_t + V c_t          c_t: latents and speaker
+    g_t = tanh(z_t[:R]) ⊙ σ(z_t[R:])
+    x_t ← x_t + W_res g_t ;   skip_t ← skip_t + W_skip g_t
+
+Inside, time comes before channels, `(batch, time, channels)`: each tap of a dilated convolution is then one plain
+matrix product on a shifted view, several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per
+frame, never per sample.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audio_vq.models.gated import GatedConvolution
+
+
+class WaveNet(nn.Module):
+    """Autoregressive decoder over mu-law classes.
+
+    Args:
+        classes: mu-law classes (256).
+        layers, dilation_cycle, kernel_size: dilations are 1, 2 … 2^(cycle − 1), repeated.
+        residual_channels: R; the gate has 2 R channels.
+        skip_channels: S.
+        hop_length: samples per conditioning frame.
+        conditioner: latents and speaker → conditioning.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        layers: int,
+        dilation_cycle: int,
+        kernel_size: int,
+        residual_channels: int,
+        skip_channels: int,
+        hop_length: int,
+        conditioner: "Conditioner",
+    ) -> None:
+        super().__init__()
+        self.dilations = [2 ** (i % dilation_cycle) for i in range(layers)]
+        self.kernel_size = kernel_size
+        self.hop_length = hop_length
+        self.conditioner = conditioner
+        self.embedding = nn.Embedding(classes, residual_channels)
+        self.layers = nn.ModuleList(
+            GatedLayer(residual_channels, kernel_size, dilation, last=i == layers - 1)
+            for i, dilation in enumerate(self.dilations)
+        )
+        # the skip projections of all layers side by side: one matrix product instead of a sum of many
+        self.skip = nn.Linear(layers * residual_channels, skip_channels)
+        self.hidden = nn.Linear(skip_channels, skip_channels)
+        self.output = nn.Linear(skip_channels, classes)
+
+    @property
+    def receptive_field(self) -> int:
+        """How many previous samples a prediction depends on."""
+        return 1 + (self.kernel_size - 1) * sum(self.dilations)
+
+    @property
+    def silence(self) -> int:
+        """The class of amplitude zero: what precedes the first sample."""
+        return self.embedding.num_embeddings // 2
+
+    def forward(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
+        """Teacher-forced prediction of every sample from those before it.
+
+        Args:
+            targets: `(batch, time)` mu-law classes; time = units × samples per unit.
+            latents: `(batch, dim, units)`.
+            speaker: `(batch,)` int64.
+
+        Returns:
+            logits `(batch, classes, time)`; those at t depend on targets before t only.
+        """
+        previous = F.pad(targets[:, :-1], (1, 0), value=self.silence)
+        conditioning = self.conditioner(latents, speaker)  # (B, layers, frames, 2R)
+        x = self.embedding(previous)  # (B, T, R): time first from here …
+        gates = []
+        for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
+            x, gate = layer(x, frames)
+            gates.append(gate)
+        skip = F.relu(self.skip(torch.cat(gates, 2)))
+        logits = self.output(F.relu(self.hidden(skip)))
+        return logits.transpose(1, 2)  # … to here
+
+
+class GatedLayer(nn.Module):
+    """One residual layer: `(batch, time, R)` → the next layer's input and the gate's output, both `(batch, time, R)`."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, last: bool) -> None:
+        super().__init__()
+        self.dilation = dilation
+        bound = 1 / math.sqrt(kernel_size * channels)
+        # weight[0] is the present, weight[k] lies k · dilation samples back; the bias comes with the conditioning
+        self.weight = nn.Parameter(torch.empty(kernel_size, 2 * channels, channels).uniform_(-bound, bound))
+        self.residual = None if last else nn.Linear(channels, channels)  # nothing reads the last layer's output
+
+    def forward(self, x: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+        """`conditioning`: `(batch, frames, 2R)`, constant within a frame."""
+        gate = GatedConvolution.apply(x, self.weight, conditioning, self.dilation)
+        return (x + self.residual(gate) if self.residual else x), gate
+
+
+class Conditioner(nn.Module):
+    """Latents `(batch, dim, units)` and speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, gate bias included.
+
+    Args:
+        channels: of a convolution over neighbouring latents; 0 leaves the latents as they are.
+        frames_per_unit: conditioning vectors per unit (needs `channels`).
+        speaker_channels: of the speaker embedding; 0 = one-hot.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        speakers: int,
+        layers: int,
+        residual_channels: int,
+        channels: int = 0,
+        frames_per_unit: int = 1,
+        speaker_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_layers = layers
+        self.context: nn.Module = nn.Identity()
+        if channels:
+            self.context = nn.Sequential(
+                nn.Conv1d(dim, channels, 3, padding=1),
+                nn.ReLU(),
+                nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit),
+                nn.ReLU(),
+                nn.Conv1d(channels, channels, 3, padding=1),
+            )
+        if speaker_channels:
+            self.speaker = nn.Embedding(speakers, speaker_channels)
+        else:
+            self.speaker = nn.Embedding.from_pretrained(torch.eye(speakers), freeze=True)
+        self.from_latents = nn.Linear(channels or dim, layers * 2 * residual_channels)
+        self.from_speaker = nn.Linear(self.speaker.embedding_dim, layers * 2 * residual_channels, bias=False)
+
+    def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
+        frames = self.context(latents).transpose(1, 2)  # (B, F, C)
+        total = self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]  # (B, F, layers · 2R)
+        return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)

@@ -1,0 +1,202 @@
+"""What is particular to training a VQ-VAE: crops, the start of quantisation, the codebook's updates, validation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor, nn
+
+from audio_vq.audio import write_audio
+from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
+from audio_vq.data.crops import CropSampler
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.errors import UserError
+from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
+from audio_vq.models.vqvae import VQVAEModel, build_vqvae
+from audio_vq.training.loop import StepResult, Validation
+from audio_vq.units import perplexity, usage
+
+LATENTS_PER_CENTRE = 50  # for the k-means start
+USAGE_SECONDS = 300.0  # of validation recordings over which the codebook's use is counted
+SAMPLE_SECONDS = 2.0
+
+
+class VQVAETask:
+    """See `training.loop.Task`."""
+
+    def __init__(
+        self, corpus: PreparedCorpus, config: ModelConfig, train: TrainConfig, seed: int, device: torch.device
+    ) -> None:
+        check_model(config, train)
+        self.corpus, self.config, self.train_config, self.seed, self.device = corpus, config, train, seed, device
+        torch.manual_seed(seed)
+        self.network: VQVAEModel = build_vqvae(config, len(corpus.speakers))
+        sampling = {"crop_length": train.crop_length, "seed": seed, "speaker_balance": train.speaker_balance}
+        self.crops = CropSampler(corpus, "train", batch_size=train.batch_size, **sampling)
+        self.validation = CropSampler(corpus, "valid", batch_size=train.validation_crops, **sampling).fixed(
+            train.validation_crops
+        )
+        self.seconds_per_batch = train.batch_size * train.crop_length / config.sample_rate
+        self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        filterbank = self.network.encoder.filterbank
+        slow = list(filterbank.parameters()) if filterbank else []
+        slow_ids = {id(p) for p in slow}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in slow_ids]
+        groups: list[dict[str, Any]] = [{"params": rest, "lr": learning_rate}]
+        if slow:
+            groups.append({"params": slow, "lr": learning_rate * self.train_config.filterbank_rate_scale})
+        return groups
+
+    def quantizes(self, progress: float) -> bool:
+        return progress >= self.config.quantizer.continuous_share
+
+    def before_step(self, network: nn.Module, progress: float, step: int) -> bool:
+        """Places the codebook at k-means centres of encoder outputs when quantisation begins."""
+        assert isinstance(network, VQVAEModel)
+        quantizer = network.quantizer
+        if bool(quantizer.started) or not self.quantizes(progress):
+            return False
+        quantizer.started.fill_(True)
+        if not self.config.quantizer.kmeans_start:
+            return False
+        needed = LATENTS_PER_CENTRE * quantizer.codebook_size
+        latents = torch.cat(list(self._recent_latents(network, step, needed)))
+        kmeans = MiniBatchKMeans(quantizer.codebook_size, random_state=self.seed, n_init=3, batch_size=2048)
+        centres = torch.from_numpy(kmeans.fit(latents.cpu().numpy()).cluster_centers_).float()
+        centres = broadcast(centres.to(self.device))  # all processes share the first one's codebook
+        quantizer.place(torch.arange(quantizer.codebook_size, device=self.device), centres)
+        return True
+
+    @torch.no_grad()
+    def _recent_latents(self, network: VQVAEModel, step: int, needed: int) -> Iterator[Tensor]:
+        """At least `needed` latents `(n, dim)` of the batches before `step`."""
+        got = 0
+        while got < needed:
+            step -= 1
+            crops = self.crops.batch(abs(step))
+            latents = network.encoder(crops.waveform.to(self.device)).transpose(1, 2).flatten(0, 1)
+            got += len(latents)
+            yield latents
+
+    def loss(self, model: nn.Module, step: int, rank: int, progress: float) -> StepResult:
+        crops = self.crops.batch(step, rank)
+        losses = model(
+            crops.waveform.to(self.device), crops.speaker.to(self.device), quantize=self.quantizes(progress)
+        )
+        return StepResult(losses.total, losses.reconstruction, losses)
+
+    def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
+        """The codebook's moving averages and restarts, from the latents of all processes."""
+        assert isinstance(network, VQVAEModel)
+        quantizer, losses = network.quantizer, result.payload
+        if not bool(quantizer.started):
+            return
+        statistics = quantizer.statistics(losses.latents, losses.units)
+        counts = accelerator.reduce(statistics.counts)
+        quantizer.update(type(statistics)(counts, accelerator.reduce(statistics.sums)))
+        self._recent = 0.99 * self._recent + counts.cpu().numpy()
+        after = self.config.quantizer.restart_after
+        if after:
+            generator = torch.Generator().manual_seed(hash((self.seed, step)) % 2**63)
+            quantizer.restart(accelerator.gather(losses.latents), after, generator)
+
+    def status(self) -> str:
+        if not self._recent.sum():
+            return "not yet quantised"
+        used = int((self._recent > 0.5).sum())
+        return f"perplexity {perplexity(self._recent):.0f}  units {used}/{len(self._recent)}"
+
+    def validate(self, network: nn.Module, progress: float) -> Validation:
+        assert isinstance(network, VQVAEModel)
+        quantize = self.quantizes(progress)
+        bits = network.conditioning_bits(
+            self.validation.waveform.to(self.device),
+            self.validation.speaker.to(self.device),
+            len(self.corpus.speakers),
+            quantize,
+        )
+        counts = self._usage(network)
+        valid = {key: None if value is None else round(value, 5) for key, value in as_dict(bits).items()}
+        record = {
+            "valid": valid,
+            "quantized": quantize,
+            "perplexity": round(perplexity(counts), 3),
+            "used_units": int((counts > 0).sum()),
+            "codebook_size": network.quantizer.codebook_size,
+        }
+        scalars = {f"valid/{key}": value for key, value in valid.items() if value is not None}
+        scalars |= {"units/perplexity": record["perplexity"], "units/used": record["used_units"]}
+        return Validation(record, bits.bits_true if quantize else None, scalars)
+
+    @torch.no_grad()
+    def _usage(self, network: VQVAEModel) -> np.ndarray:
+        """Unit counts `(K,)` over whole validation recordings."""
+        counts = np.zeros(network.quantizer.codebook_size, dtype=np.int64)
+        seconds = 0.0
+        for utterance in self.corpus.select("valid"):
+            length = utterance.num_samples - utterance.num_samples % network.hop_length
+            if length and seconds < USAGE_SECONDS:
+                waveform = torch.from_numpy(self.corpus.waveform(utterance, 0, length))[None]
+                units = network.encode(waveform.to(self.device))[0].cpu().numpy()
+                counts += usage([units], len(counts))
+                seconds += length / self.corpus.sample_rate
+        return counts
+
+    @torch.no_grad()
+    def write_samples(self, network: nn.Module, folder: Path) -> None:
+        """Two validation crops: original, reconstruction, conversion to another speaker."""
+        assert isinstance(network, VQVAEModel)
+        rate, speakers = self.corpus.sample_rate, self.corpus.speakers
+        for index in sorted({self.validation.utterance[0], self.validation.utterance[-1]}):
+            utterance = self.corpus.utterances[index]
+            length = min(int(SAMPLE_SECONDS * rate), utterance.num_samples)
+            length -= length % network.hop_length
+            waveform = self.corpus.waveform(utterance, 0, length)
+            latents = network.quantizer.lookup(network.encode(torch.from_numpy(waveform)[None].to(self.device)))
+            own = speakers.index(utterance.speaker)
+            voices = [own, (own + 1) % len(speakers)]
+            decoded = sample_waveforms(
+                network.wavenet, latents.expand(len(voices), -1, -1), torch.tensor(voices), SamplingOptions()
+            )
+            write_audio(folder / f"{utterance.id}_original.wav", waveform, rate)
+            for voice, audio in zip(voices, decoded, strict=True):
+                write_audio(folder / f"{utterance.id}_to_{speakers[voice]}.wav", audio, rate)
+
+    def info(self, record: dict[str, Any]) -> CheckpointInfo:
+        header = self.corpus
+        return CheckpointInfo(
+            kind="vqvae",
+            config=as_dict(self.config),
+            speakers=tuple(header.speakers),
+            data={"source": header.source, "hours": header.hours, "speakers": len(header.speakers)},
+            training=record,
+        )
+
+
+def check_model(config: ModelConfig, train: TrainConfig) -> None:
+    """Raises UserError where sizes do not fit together."""
+    hop = hop_length(config)
+    if min([*config.encoder.strides, train.crop_length, train.batch_size], default=0) < 1:
+        raise UserError("model.encoder.strides, train.crop_length and train.batch_size must be positive numbers")
+    if train.crop_length % hop:
+        near = max(hop, train.crop_length // hop * hop)
+        raise UserError(
+            f"train.crop_length={train.crop_length} is not a multiple of the model's hop length {hop} "
+            f"(strides {list(config.encoder.strides)}); give train.crop_length={near} or other strides"
+        )
+    if hop % config.wavenet.conditioning_frames:
+        raise UserError(
+            f"model.wavenet.conditioning_frames={config.wavenet.conditioning_frames} does not divide the hop length {hop}"
+        )
+    if config.wavenet.conditioning_frames > 1 and not config.wavenet.conditioning_channels:
+        raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
+    if config.quantizer.update not in ("loss", "ema"):
+        raise UserError(f"model.quantizer.update={config.quantizer.update}: expected loss or ema")

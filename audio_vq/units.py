@@ -1,0 +1,188 @@
+"""Pure functions on unit sequences, and the files that hold them.
+
+A unit sequence is an integer array, `(time,)` or, with grouped codebooks, `(groups, time)`.
+"""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_vq.errors import UserError
+from audio_vq.files import atomic_write_bytes, atomic_write_text
+
+_FIELDS = ("id", "speaker", "sample_rate", "hop_length", "num_samples")  # all but the units
+_MOST = 2**31  # no codebook is larger
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSequence:
+    """The units of one recording."""
+
+    id: str
+    speaker: str
+    sample_rate: int  # Hz, of the waveform
+    hop_length: int  # waveform samples per unit
+    num_samples: int  # of the waveform, so that decoding can end where the recording did
+    units: np.ndarray  # (time,) or (groups, time), int64
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Maximal stretches of one and the same unit."""
+
+    units: np.ndarray  # (runs,)
+    lengths: np.ndarray  # (runs,), in units, at least 1
+
+
+def run_lengths(units: np.ndarray) -> Runs:
+    """Collapse repetitions: `[7, 7, 3]` becomes units `[7, 3]` with lengths `[2, 1]`."""
+    starts = np.flatnonzero(np.diff(units, prepend=np.nan) != 0)
+    return Runs(units=units[starts], lengths=np.diff(starts, append=len(units)))
+
+
+def usage(sequences: Iterable[np.ndarray], codebook_size: int) -> np.ndarray:
+    """How often each unit occurs, `(codebook_size,)` int64, all sequences together.
+
+    Raises:
+        ValueError: a unit lies outside the codebook.
+    """
+    counts = np.zeros(codebook_size, dtype=np.int64)
+    for units in sequences:
+        if units.size and (units.min() < 0 or units.max() >= codebook_size):
+            raise ValueError(f"units from {units.min()} to {units.max()}, codebook of {codebook_size}")
+        counts += np.bincount(units.ravel(), minlength=codebook_size)
+    return counts
+
+
+def used_units(counts: np.ndarray) -> int:
+    """Number of units that occur at all."""
+    return int(np.count_nonzero(counts))
+
+
+def entropy(counts: np.ndarray) -> float:
+    """Unigram entropy in bits per unit; 0 when nothing was counted."""
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    p = counts[counts > 0] / total
+    return float(max(0.0, -(p * np.log2(p)).sum()))
+
+
+def perplexity(counts: np.ndarray) -> float:
+    """2 to the entropy: the size of an equally used codebook with the same entropy."""
+    return 2.0 ** entropy(counts)
+
+
+def bits_per_second(codebook_size: int, unit_rate_hz: float) -> float:
+    """Bit rate of units written at fixed length: log2 K times the unit rate."""
+    return math.log2(codebook_size) * unit_rate_hz
+
+
+def entropy_bits_per_second(counts: np.ndarray, unit_rate_hz: float) -> float:
+    """Bit rate of an ideal code that knows how often each unit occurs but not its neighbours."""
+    return entropy(counts) * unit_rate_hz
+
+
+def read_units(path: Path) -> tuple[UnitSequence, ...]:
+    """Read unit sequences from JSON Lines, or from `.npz` by suffix.
+
+    Raises:
+        UserError: the file is missing or malformed; the message names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; units are written by `audio-vq encode`")
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file; expected JSON Lines of units (or .npz)") from error
+    return tuple(_parse_line(f"{path}, line {n}", line) for n, line in enumerate(lines, 1) if line.strip())
+
+
+def write_units(path: Path, sequences: Iterable[UnitSequence]) -> None:
+    """Write unit sequences as JSON Lines, or packed arrays when the suffix is `.npz`; whole or not at all."""
+    if path.suffix == ".npz":
+        atomic_write_bytes(path, _npz_bytes(tuple(sequences)))
+    else:
+        atomic_write_text(path, "".join(_json_line(sequence) for sequence in sequences))
+
+
+def _json_line(sequence: UnitSequence) -> str:
+    return json.dumps(vars(sequence) | {"units": sequence.units.tolist()}, ensure_ascii=False) + "\n"
+
+
+def _parse_line(place: str, line: str) -> UnitSequence:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: not JSON ({error.msg}); expected one object per line") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: expected an object with {', '.join(_FIELDS)}, units")
+    return UnitSequence(
+        id=_text(place, record, "id"),
+        speaker=_text(place, record, "speaker"),
+        sample_rate=_whole_number(place, record, "sample_rate", least=1),
+        hop_length=_whole_number(place, record, "hop_length", least=1),
+        num_samples=_whole_number(place, record, "num_samples", least=0),
+        units=_unit_array(place, record.get("units")),
+    )
+
+
+def _text(place: str, record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {key} is {value!r}, expected a text")
+    return value
+
+
+def _whole_number(place: str, record: dict[str, Any], key: str, least: int) -> int:
+    value = record.get(key)
+    if type(value) is not int or value < least:  # bool is an int to isinstance
+        raise UserError(f"{place}: {key} is {value!r}, expected a whole number of at least {least}")
+    return value
+
+
+def _unit_array(place: str, value: Any) -> np.ndarray:
+    expected = f"{place}: units must be a list of whole numbers from 0, or one such list per group"
+    groups = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
+    for group in groups:
+        if not isinstance(group, list) or not all(type(unit) is int and 0 <= unit < _MOST for unit in group):
+            raise UserError(expected)
+    if len({len(group) for group in groups}) != 1:
+        raise UserError(expected)
+    return np.array(value, dtype=np.int64)
+
+
+def _npz_bytes(sequences: tuple[UnitSequence, ...]) -> bytes:
+    """Every field as one array over the sequences; units laid end to end, `groups` 0 where there are none."""
+    arrays: dict[str, Any] = {name: np.array([getattr(each, name) for each in sequences]) for name in _FIELDS}
+    arrays["groups"] = np.array([each.units.shape[0] if each.units.ndim == 2 else 0 for each in sequences])
+    arrays["lengths"] = np.array([each.units.size for each in sequences])
+    arrays["units"] = np.concatenate([np.zeros(0, np.int64), *(each.units.ravel() for each in sequences)])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _read_npz(path: Path) -> tuple[UnitSequence, ...]:
+    not_ours = f"{path}: not a units file as written by `audio-vq encode --out units.npz`"
+    if not zipfile.is_zipfile(path):
+        raise UserError(not_ours)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = [arrays[name].tolist() for name in _FIELDS]
+            ends = np.cumsum(arrays["lengths"].astype(np.int64))
+            flat = np.split(arrays["units"], ends[:-1])
+            groups = arrays["groups"].astype(np.int64)
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(not_ours) from error
+    shaped = (each.reshape(count, -1) if count else each for each, count in zip(flat, groups, strict=False))
+    return tuple(UnitSequence(*row) for row in zip(*fields, shaped, strict=False))
