@@ -143,6 +143,18 @@ def normalise_loudness(waveform: Waveform, target_db: float) -> Waveform:
     return waveform * np.float32(gain)
 
 
+def level_gain(waveform: Waveform, target_db: float) -> float:
+    """The gain that `normalise_loudness` would apply, rounded to whole decibels; 1 for silence.
+
+    The rounding makes it the same whether or not silence surrounds the recording.
+    """
+    active = active_rms(waveform)
+    if active == 0:
+        return 1.0
+    gain = min(10 ** (target_db / 20) / active, PEAK_LIMIT / float(np.abs(waveform).max()))
+    return float(10 ** (round(20 * np.log10(gain)) / 20))
+
+
 def active_rms(waveform: Waveform, frame_length: int = 400) -> float:
     """RMS over the frames (25 ms at 16 kHz) within 30 dB of the loudest one; 0 for an empty waveform."""
     padded = np.pad(waveform.astype(np.float64), (0, -len(waveform) % frame_length))

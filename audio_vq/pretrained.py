@@ -1,18 +1,16 @@
 """The public face: trained models that speak of waveforms, units and speaker names.
 
-    from audio_vq import VQVAE
-    model = VQVAE.from_pretrained("runs/vctk")
-    units = model.encode(waveform, sample_rate)
-    audio = model.decode(units, speaker="p226")
+from audio_vq import VQVAE
+model = VQVAE.from_pretrained("runs/vctk")
+units = model.encode(waveform, sample_rate)
+audio = model.decode(units, speaker="p226")
 """
 
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,4 +36,210 @@ from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
 
 Waveform = npt.NDArray[np.float32]
 Units = npt.NDArray[np.int64]
-ENCODE_CHUNK_SECONDS = 30.0
+
+
+class VQVAE:
+    """A trained VQ-VAE. Units are int64 arrays `(time,)`, waveforms float32 arrays `(time,)` in [−1, 1]."""
+
+    def __init__(
+        self, network: VQVAEModel, config: ModelConfig, info: CheckpointInfo, device: torch.device | str = "cpu"
+    ) -> None:
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.config = config
+        self.info = info
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: torch.device | str = "cpu") -> "VQVAE":
+        """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
+
+        Raises:
+            UserError: it is none of these, or damaged.
+        """
+        folder = resolve_checkpoint(name)
+        info = read_info(folder, kind="vqvae")
+        config = config_from(ModelConfig, info.config, folder)
+        network = build_vqvae(config, len(info.speakers))
+        load_weights(folder, network)
+        return cls(network, config, info, device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        save_checkpoint(Path(folder), self.info, self.network.state_dict())
+
+    def push_to_hub(self, folder: str | Path, repository: str, private: bool = False) -> str:
+        """Saves to `folder` and uploads it to the Hugging Face Hub; returns the address."""
+        self.save_pretrained(folder)
+        return push_to_hub(Path(folder), repository, private)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config.sample_rate  # Hz
+
+    @property
+    def hop_length(self) -> int:
+        return self.network.hop_length  # samples per unit
+
+    @property
+    def codebook_size(self) -> int:
+        return self.network.quantizer.codebook_size
+
+    @property
+    def unit_rate_hz(self) -> float:
+        return self.sample_rate / self.hop_length
+
+    @property
+    def bits_per_second(self) -> float:
+        return math.log2(self.codebook_size) * self.unit_rate_hz
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        return self.info.speakers
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies encoder and codebook: a prior fits the units of one fingerprint only."""
+        digest = hashlib.sha256()
+        for part in (self.network.encoder, self.network.quantizer):
+            for tensor in part.state_dict().values():
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def speaker_index(self, name: str) -> int:
+        """Raises UserError, with the known names, for one that is not among them."""
+        if name not in self.speakers:
+            close = get_close_matches(name, self.speakers, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"unknown speaker {name!r}; known: {', '.join(self.speakers)}{hint}")
+        return self.speakers.index(name)
+
+    def latents(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> npt.NDArray[np.float32]:
+        """Encoder outputs before quantisation, `(dim, num_units)`; arguments as for `encode`."""
+        return self._latents(waveform, sample_rate, match_level)[0].cpu().numpy()
+
+    def encode(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> Units:
+        """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
+
+        A recording has the same units alone or inside a longer one, but for those within the encoder's reach of its ends.
+
+        Args:
+            waveform: `(time,)` in [−1, 1].
+            sample_rate: of the waveform; resampled where the model's is another.
+            match_level: first bring speech to the loudness of the training corpus, in steps of a decibel.
+        """
+        latents = self._latents(waveform, sample_rate, match_level)
+        return self.network.quantizer.nearest(latents)[0].cpu().numpy()
+
+    def decode(
+        self,
+        units: Units | Sequence[int],
+        speaker: str,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Waveform:
+        """Samples a waveform `(num_units · hop_length,)` of the units in a speaker's voice.
+
+        Raises:
+            UserError: unknown speaker, units outside the codebook, impossible sampling options.
+        """
+        return self.decode_many([units], [speaker], temperature, top_p, seed)[0]
+
+    def decode_many(
+        self,
+        units: Sequence[Units | Sequence[int]],
+        speakers: Sequence[str],
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        streams: Sequence[int] | None = None,
+    ) -> list[Waveform]:
+        """As `decode`, several unit sequences at once on all cores; each result is the same as alone.
+
+        `streams` numbers the random streams, for different draws of the same units; by default all are 0, as in `decode`.
+        """
+        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        latents = [self._lookup(sequence) for sequence in units]
+        voices = [self.speaker_index(name) for name in speakers]
+        return sample_waveforms(
+            self.network.wavenet, latents, voices, options, streams or [0] * len(latents)
+        )
+
+    def convert(self, waveform: Waveform | Tensor, sample_rate: int, speaker: str, seed: int = 0) -> Waveform:
+        """Says what a recording says in another speaker's voice; same duration, at the model's sample rate."""
+        num_samples = math.ceil(len(waveform) * self.sample_rate / sample_rate)
+        return self.decode(self.encode(waveform, sample_rate), speaker, seed=seed)[:num_samples]
+
+    def conditioning_bits(self, waveforms: Tensor, speakers: Tensor) -> ConditioningBits:
+        """What units and speaker are worth to the decoder; see `VQVAEModel.conditioning_bits`."""
+        return self.network.conditioning_bits(
+            waveforms.to(self.device), speakers.to(self.device), len(self.speakers)
+        )
+
+    def _lookup(self, units: Units | Sequence[int]) -> Tensor:
+        """Codebook vectors `(dim, num_units)`."""
+        array = np.asarray(units, dtype=np.int64)
+        if array.ndim != 1 or array.size == 0:
+            raise UserError(f"units of shape {array.shape}; expected a sequence of at least one")
+        if array.min() < 0 or array.max() >= self.codebook_size:
+            raise UserError(
+                f"units from {array.min()} to {array.max()} do not fit a codebook of {self.codebook_size} "
+                f"(0 to {self.codebook_size - 1}); they come from another model"
+            )
+        return self.network.quantizer.lookup(torch.from_numpy(array)[None].to(self.device))[0]
+
+    def _latents(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool) -> Tensor:
+        """`(1, dim, num_units)`."""
+        array = np.asarray(waveform, dtype=np.float32)
+        if array.ndim != 1 or array.size == 0:
+            raise UserError(f"waveform of shape {array.shape}; expected (time,) with at least one sample")
+        array = resample(array, sample_rate, self.sample_rate)
+        loudness_db = self.info.data.get("loudness_db")  # of the training corpus; None = as recorded
+        if match_level and loudness_db is not None:
+            array = array * np.float32(level_gain(array, loudness_db))
+        # silence after the end completes the last unit
+        padded = np.pad(array, (0, -len(array) % self.hop_length))
+        return self.network.encode_long(torch.from_numpy(padded)[None].to(self.device))
+
+
+class UnitPrior:
+    """A trained prior p(units | speaker)."""
+
+    def __init__(
+        self, network: PriorModel, config: PriorConfig, info: CheckpointInfo, device: torch.device | str = "cpu"
+    ) -> None:
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.config = config
+        self.info = info
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: torch.device | str = "cpu") -> "UnitPrior":
+        """As `VQVAE.from_pretrained`."""
+        folder = resolve_checkpoint(name)
+        info = read_info(folder, kind="prior")
+        config = config_from(PriorConfig, info.config, folder)
+        network = build_prior(config, int(info.data["codebook_size"]), len(info.speakers))
+        load_weights(folder, network)
+        return cls(network, config, info, device)
+
+    @property
+    def unit_rate_hz(self) -> float:
+        return float(self.info.data["unit_rate_hz"])
+
+    def check_units_of(self, model: VQVAE) -> None:
+        """Raises UserError unless the prior was trained on this model's units."""
+        if self.info.data["fingerprint"] != model.fingerprint:
+            raise UserError("the prior was trained on the units of another checkpoint; give the one it was trained with")
+
+    def sample(
+        self, speaker: str, seconds: float, count: int = 1, seed: int = 0, temperature: float = 1.0, top_p: float = 1.0
+    ) -> list[Units]:
+        """Draws `count` unit sequences `(seconds · unit rate,)` in the manner of a speaker."""
+        if speaker not in self.info.speakers:
+            raise UserError(f"unknown speaker {speaker!r}; known: {', '.join(self.info.speakers)}")
+        if seconds <= 0:
+            raise UserError(f"{seconds} seconds; expected a duration above zero")
+        num_units = max(1, round(seconds * self.unit_rate_hz))
+        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        voice = torch.full((count,), self.info.speakers.index(speaker), device=self.device)
+        return list(sample_units(self.network, voice, num_units, options))

@@ -56,7 +56,9 @@ def plan_alignment(corpus: PreparedCorpus, out: Path, *, force: bool) -> Plan:
     require_judge("pocketsphinx")
     with_text = [utterance for utterance in corpus.utterances if utterance.text]
     if not with_text:
-        raise UserError(f"{corpus.folder} has no transcripts to align; prepare a corpus that comes with texts")
+        raise UserError(
+            f"{corpus.folder} has no transcripts to align; prepare a corpus that comes with texts"
+        )
     todo = [each for each in with_text if force or not find_alignment(out, each.speaker, each.id)]
     words = {word for utterance in todo for word in spoken_words(utterance.text or "")}
     unknown = sorted(words - dictionary_words())
@@ -138,9 +140,13 @@ class ForcedAligner:
             self._decode(pcm)  # finds the phones in them
         except RuntimeError as error:
             raise AlignmentError("the recording does not fit its text") from error
-        found = [(word.name, phone.name, phone.start) for word in self._decoder.get_alignment() for phone in word]
+        found = [
+            (word.name, phone.name, phone.start) for word in self._decoder.get_alignment() for phone in word
+        ]
         return [
-            PhoneStart(_seconds(frame), SILENCE if word.startswith(("<", "[", "+")) else normalise_label(phone))
+            PhoneStart(
+                _seconds(frame), SILENCE if word.startswith(("<", "[", "+")) else normalise_label(phone)
+            )
             for word, phone, frame in found
         ]
 

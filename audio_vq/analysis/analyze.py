@@ -57,7 +57,9 @@ class Analysis:
             "used_units": unit_statistics.used_units(self.counts),
             "perplexity": unit_statistics.perplexity(self.counts),
             "bits_per_second": unit_statistics.bits_per_second(len(self.counts), self.unit_rate_hz),
-            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
+            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(
+                self.counts, self.unit_rate_hz
+            ),
             "phones": self.phones.figures() | {"skipped_utterances": skipped},
             "segments": self.segments.figures(),
             "latents_used": self.latents_used,

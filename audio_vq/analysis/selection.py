@@ -26,6 +26,13 @@ class AlignedCorpus:
         return tuple(each for each in utterances if find_alignment(self.folder, each.speaker, each.id))
 
 
+def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedCorpus:
+    """Open a prepared corpus of this sample rate in Hz, and its alignments; raises UserError for what is neither."""
+    if not alignments.is_dir():
+        raise UserError(f"{alignments}: no such folder; expected alignments <speaker>/<id>.lab (see audio-vq align)")
+    return AlignedCorpus(PreparedCorpus.open(prepared, sample_rate), alignments)
+
+
 @dataclass(frozen=True)
 class Selection:
     mapping_corpus: AlignedCorpus
@@ -68,12 +75,16 @@ def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus 
     )
 
 
-def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
+def _some_aligned(
+    source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str
+) -> tuple[Utterance, ...]:
     aligned = source.aligned(utterances)
     if aligned:
         return aligned
     if not utterances:
-        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments")
+        raise UserError(
+            f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments"
+        )
     first = utterances[0]
     raise UserError(
         f"none of {len(utterances)} utterances {purpose} has an alignment in {source.folder}; "

@@ -22,7 +22,7 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(description: str, *, total: int, completed: int) -> Iterator[ProgressBar]:
+def progress_bar(description: str, *, total: int, completed: int = 0) -> Iterator[ProgressBar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         yield ProgressBar(bar, bar.add_task(description, total=total, completed=completed))

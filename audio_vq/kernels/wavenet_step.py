@@ -1,11 +1,12 @@
 """The WaveNet's inner loop over samples, compiled by numba.
 
-A sample needs the activations of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a
-ring, so that one sample costs one matrix-vector product per tap instead of a forward pass over the receptive field
+A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a ring,
+so that one sample costs one matrix-vector product per tap instead of a forward pass over the receptive field
 (Le Paine et al. 2016, "Fast WaveNet generation algorithm").
 
-The equations are those of `models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. Matrices lie as
-`(in, out)`: inner loops run over outputs side by side in memory, which the compiler turns into vector instructions.
+The equations are those of `models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. Matrices lie
+as `(in, out)`: inner loops run over outputs side by side in memory, which the compiler turns into vector
+instructions.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from numba import njit
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-# sums may be reordered and multiplications fused, which vectorising needs; NaN and infinity keep their meaning
+# sums may be reordered and products fused, which vectorising needs; NaN and infinity keep their meaning
 _COMPILE: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"contract", "reassoc", "nsz"}}
 _F = np.float32
 
@@ -104,7 +105,7 @@ def sample(
 def teacher_forced(
     weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, targets: Ints
 ) -> Floats:
-    """Logits `(time, classes)` where every sample follows the `targets` `(time,)` before it; the rest as in `sample`."""
+    """Logits `(time, classes)`, every sample after the `targets` `(time,)` before it; the rest as in `sample`."""
     scratch = _scratch(weights)
     logits = np.empty((len(targets), len(scratch.logits)), np.float32)
     hop = len(targets) // max(len(conditioning), 1)
@@ -133,9 +134,7 @@ def _scratch(weights: StepWeights) -> _Scratch:
 
 
 @njit(**_COMPILE)
-def _step(
-    weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, scratch: _Scratch
-) -> None:
+def _step(weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, scratch: _Scratch) -> None:
     """Logits of the next sample into `scratch.logits`; conditioning `(layers, 2R)`."""
     x, z = scratch.x, scratch.z
     layers, kernel_size = weights.taps.shape[:2]
@@ -172,7 +171,7 @@ def _step(
 
 @njit(**_COMPILE)
 def _add_product(out: Floats, matrix: Floats, x: Floats) -> None:
-    """out `(n,)` += x `(k,)` @ matrix `(k, n)`; eight rows at a time, so that `out` is loaded and stored less often."""
+    """Adds x `(k,)` @ matrix `(k, n)` to out `(n,)`, eight rows at a time to load and store `out` less often."""
     rows, columns = matrix.shape
     whole = rows - rows % 8
     for i in range(0, whole, 8):
@@ -193,11 +192,11 @@ def _add_product(out: Floats, matrix: Floats, x: Floats) -> None:
 
 @njit(**_COMPILE)
 def _gate(gate: Floats, z: Floats, exponents: npt.NDArray[np.int32]) -> None:
-    """gate `(R,)` = tanh(z[:R]) · σ(z[R:]) of z `(2R,)`, which is overwritten."""
+    """Puts tanh(z[:R]) · σ(z[R:]) of z `(2R,)`, which is overwritten, into gate `(R,)`."""
     channels = len(gate)
     a, b = z[:channels], z[channels:]
-    for r in range(channels):  # limits: beyond them float32 knows no difference, and the product below stays finite
-        a[r] = 2 * min(max(a[r], _F(-10)), _F(10))
+    for r in range(channels):  # beyond these limits float32 knows no difference, within them all stays finite
+        a[r] = _F(2) * min(max(a[r], _F(-10)), _F(10))
         b[r] = min(max(b[r], _F(-60)), _F(40))
     _exp(z, exponents)
     for r in range(channels):  # with a = exp(2x), b = exp(y): (a − 1) / (a + 1) · b / (b + 1)
@@ -206,7 +205,10 @@ def _gate(gate: Floats, z: Floats, exponents: npt.NDArray[np.int32]) -> None:
 
 @njit(**_COMPILE)
 def _exp(x: Floats, exponents: npt.NDArray[np.int32]) -> None:
-    """x ← exp(x) for |x| ≤ 87, relative error about 2e-7. Without branches and calls, hence vectorised; np.exp is not."""
+    """Replaces x by exp(x), |x| ≤ 87, to a relative 2e-7.
+
+    It has neither branches nor calls, hence vectorises; np.exp does not.
+    """
     powers = exponents.view(np.float32)
     for i in range(len(x)):
         n = np.floor(x[i] * _F(1.4426950408889634) + _F(0.5))
@@ -225,7 +227,7 @@ def _exp(x: Floats, exponents: npt.NDArray[np.int32]) -> None:
 
 @njit(**_COMPILE)
 def _draw(scratch: _Scratch, uniform: float, temperature: float, top_p: float) -> int:
-    """A class by the inverse of the cumulative distribution; `scratch.logits` become unnormalised probabilities."""
+    """A class by the inverse of the cumulative distribution; `scratch.logits` are overwritten."""
     weight, cumulative = scratch.logits, scratch.cumulative
     highest = weight.max()
     inverse = _F(1 / temperature)
@@ -242,7 +244,7 @@ def _draw(scratch: _Scratch, uniform: float, temperature: float, top_p: float) -
 
 @njit(**_COMPILE)
 def _nucleus(weight: Floats, candidates: Floats, top_p: float) -> float:
-    """The least weight in the smallest set of classes that holds `top_p` of the total (Holtzman et al. 2020, eq. 2)."""
+    """The least weight in the smallest set of classes that holds `top_p` of all (Holtzman et al. 2020, eq. 2)."""
     total = 0.0
     for o in range(len(weight)):
         total += weight[o]

@@ -41,6 +41,20 @@ class Encoder(nn.Module):
         layers.append(nn.Conv1d(channels, dim, 1))
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def reach(self) -> int:
+        """Samples to either side of a unit's stretch that it may depend on (an upper bound)."""
+        hop, reach = 1, 0
+        if self.filterbank:
+            hop, reach = self.filterbank.hop_length, self.filterbank.reach
+        for layer in self.layers:
+            if isinstance(layer, ResidualBlock):
+                reach += hop  # a window of 3
+            elif isinstance(layer, nn.Conv1d):
+                reach += (layer.kernel_size[0] - layer.stride[0] + 1) // 2 * hop
+                hop *= layer.stride[0]
+        return reach
+
     def forward(self, waveform: Tensor) -> Tensor:
         x = self.filterbank(waveform) if self.filterbank else waveform[:, None]  # (B, C, T')
         return self.layers(x)  # (B, dim, T / hop)
@@ -96,6 +110,12 @@ class Filterbank(nn.Module):
         pool = torch.hann_window(2 * self.OVERSAMPLING + 1, periodic=False)
         self.pool: Tensor
         self.register_buffer("pool", (pool / pool.sum()).expand(filters, 1, -1).clone(), persistent=False)
+
+    @property
+    def reach(self) -> int:
+        """Samples to either side of a frame's stretch that it may depend on (an upper bound)."""
+        pool_reach = (self.pool.shape[-1] - self.OVERSAMPLING + 1) // 2 * self.stride
+        return pool_reach + (self.kernel.shape[-1] - self.stride + 1) // 2
 
     def forward(self, waveform: Tensor) -> Tensor:
         reach = self.kernel.shape[-1] - self.stride

@@ -57,7 +57,7 @@ class Task(Protocol):
     def before_step(self, network: nn.Module, progress: float, step: int) -> bool:
         """Jumps that precede a step; True when the weight average has to begin again."""
 
-    def loss(self, model: nn.Module, step: int, rank: int, progress: float) -> StepResult:
+    def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
         """The loss of the batch of (step, rank), through the wrapped model."""
 
     def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
@@ -66,7 +66,7 @@ class Task(Protocol):
     def status(self) -> str:
         """A few words for the progress line."""
 
-    def validate(self, network: nn.Module, progress: float) -> Validation:
+    def validate(self, network: nn.Module) -> Validation:
         """Figures of the averaged network."""
 
     def write_samples(self, network: nn.Module, folder: Path) -> None:
@@ -123,7 +123,7 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
             for part in range(config.gradient_accumulation):
                 # every part of every step has a batch number of its own
                 number = state.step * config.gradient_accumulation + part
-                result = task.loss(model, number, accelerator.process_index, progress)
+                result = task.loss(model, number, accelerator.process_index)
                 accelerator.backward(result.loss / config.gradient_accumulation)
             accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
             optimizer.step()
@@ -138,7 +138,7 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
 
             if due(before, progress, config.validations) or progress >= 1:
                 record = _record(state, clock.seconds(), line)
-                validation = task.validate(average.model, progress)
+                validation = task.validate(average.model)
                 record.update(validation.record)
                 is_best = validation.value is not None and (
                     state.best_value is None or validation.value <= state.best_value

@@ -55,14 +55,11 @@ class VQVAETask:
             groups.append({"params": slow, "lr": learning_rate * self.train_config.filterbank_rate_scale})
         return groups
 
-    def quantizes(self, progress: float) -> bool:
-        return progress >= self.config.quantizer.continuous_share
-
     def before_step(self, network: nn.Module, progress: float, step: int) -> bool:
         """Places the codebook at k-means centres of encoder outputs when quantisation begins."""
         assert isinstance(network, VQVAEModel)
         quantizer = network.quantizer
-        if bool(quantizer.started) or not self.quantizes(progress):
+        if bool(quantizer.started) or progress < self.config.quantizer.continuous_share:
             return False
         quantizer.started.fill_(True)
         if not self.config.quantizer.kmeans_start:
@@ -86,10 +83,12 @@ class VQVAETask:
             got += len(latents)
             yield latents
 
-    def loss(self, model: nn.Module, step: int, rank: int, progress: float) -> StepResult:
+    def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
         crops = self.crops.batch(step, rank)
         losses = model(
-            crops.waveform.to(self.device), crops.speaker.to(self.device), quantize=self.quantizes(progress)
+            crops.waveform.to(self.device),
+            crops.speaker.to(self.device),
+            quantize=bool(self.network.quantizer.started),
         )
         return StepResult(losses.total, losses.reconstruction, losses)
 
@@ -114,9 +113,9 @@ class VQVAETask:
         used = int((self._recent > 0.5).sum())
         return f"perplexity {perplexity(self._recent):.0f}  units {used}/{len(self._recent)}"
 
-    def validate(self, network: nn.Module, progress: float) -> Validation:
+    def validate(self, network: nn.Module) -> Validation:
         assert isinstance(network, VQVAEModel)
-        quantize = self.quantizes(progress)
+        quantize = bool(network.quantizer.started)
         bits = network.conditioning_bits(
             self.validation.waveform.to(self.device),
             self.validation.speaker.to(self.device),
@@ -164,19 +163,24 @@ class VQVAETask:
             own = speakers.index(utterance.speaker)
             voices = [own, (own + 1) % len(speakers)]
             decoded = sample_waveforms(
-                network.wavenet, latents.expand(len(voices), -1, -1), torch.tensor(voices), SamplingOptions()
+                network.wavenet, latents.expand(len(voices), -1, -1), voices, SamplingOptions()
             )
             write_audio(folder / f"{utterance.id}_original.wav", waveform, rate)
             for voice, audio in zip(voices, decoded, strict=True):
                 write_audio(folder / f"{utterance.id}_to_{speakers[voice]}.wav", audio, rate)
 
     def info(self, record: dict[str, Any]) -> CheckpointInfo:
-        header = self.corpus
+        corpus = self.corpus
         return CheckpointInfo(
             kind="vqvae",
             config=as_dict(self.config),
-            speakers=tuple(header.speakers),
-            data={"source": header.source, "hours": header.hours, "speakers": len(header.speakers)},
+            speakers=corpus.speakers,
+            data={
+                "source": corpus.source,
+                "hours": round(corpus.hours, 4),
+                "speakers": len(corpus.speakers),
+                "loudness_db": corpus.header.settings.get("loudness_db"),
+            },
             training=record,
         )
 

@@ -1,0 +1,61 @@
+"""`audio-vq decode`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_vq.cli.options import (
+    Checkpoint,
+    Device,
+    Force,
+    OutFolder,
+    Seed,
+    Temperature,
+    TopP,
+    refuse_existing,
+    refuse_twins,
+)
+from audio_vq.errors import UserError
+
+
+def decode(
+    checkpoint: Checkpoint,
+    units: Annotated[Path, typer.Argument(help="Units file from `encode`, .jsonl or .npz.")],
+    speaker: Annotated[str, typer.Option(help="Voice to speak them in.")],
+    out: OutFolder,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Turn units into audio in a speaker's voice: OUT/<id>.wav.
+
+    Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
+    """
+    from audio_vq.audio import write_audio
+    from audio_vq.data.progress import progress_bar
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.training.runs import resolve_device
+    from audio_vq.units import read_units
+
+    sequences = read_units(units)
+    if not sequences:
+        raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
+    files = [out / f"{sequence.id}.wav" for sequence in sequences]
+    refuse_twins(files)
+    refuse_existing(files, force)
+    model = VQVAE.from_pretrained(checkpoint, resolve_device(device))
+    for sequence in sequences:
+        if (sequence.sample_rate, sequence.hop_length) != (model.sample_rate, model.hop_length):
+            raise UserError(
+                f"{units}: {sequence.id} has {sequence.sample_rate} Hz and hop length {sequence.hop_length}, the model "
+                f"{model.sample_rate} Hz and {model.hop_length}; give the checkpoint that made these units"
+            )
+    with progress_bar("decoding", total=len(files)) as bar:
+        for sequence, file in zip(sequences, files, strict=True):
+            audio = model.decode(sequence.units, speaker, temperature, top_p, seed)
+            write_audio(file, audio[: sequence.num_samples], model.sample_rate)
+            print(file)
+            bar.advance()

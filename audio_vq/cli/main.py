@@ -1,0 +1,74 @@
+"""`audio-vq`: one command, a verb for each thing it does."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from audio_vq.cli.align import align
+from audio_vq.cli.analyze import analyze
+from audio_vq.cli.convert import convert
+from audio_vq.cli.decode import decode
+from audio_vq.cli.encode import encode
+from audio_vq.cli.info import info
+from audio_vq.cli.prepare import prepare_app
+from audio_vq.cli.sample import sample
+from audio_vq.cli.train import HYDRA_VERB, train, train_prior
+from audio_vq.errors import UserError
+
+USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
+
+app = typer.Typer(
+    name="audio-vq",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from audio_vq import __version__
+
+        print(f"audio-vq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def audio_vq(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Discrete units of speech: learn them, convert voices with them, generate from them, see what they are.
+
+    Example: audio-vq convert runs/vctk recording.wav --to p226 --out converted/
+    """
+
+
+app.add_typer(prepare_app, name="prepare")
+app.command(**HYDRA_VERB)(train)
+app.command()(encode)
+app.command()(decode)
+app.command()(convert)
+app.command(name="train-prior", **HYDRA_VERB)(train_prior)
+app.command()(sample)
+app.command()(align)
+app.command()(analyze)
+app.command()(info)
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 our failure, 2 the user's mistake, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        print(f"audio-vq: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        print("audio-vq: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:  # a full disk, a missing permission: ours to report, not to trace
+        print(f"audio-vq: {error}", file=sys.stderr)
+        sys.exit(OUR_FAILURE)

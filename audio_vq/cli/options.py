@@ -1,0 +1,34 @@
+"""Arguments and options that several verbs share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_vq.errors import UserError
+
+Checkpoint = Annotated[str, typer.Argument(help="Checkpoint or run folder, Hub id, or a shipped model's name.")]
+Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
+Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+OutFolder = Annotated[Path, typer.Option(help="Folder for the results.")]
+
+
+def refuse_existing(files: list[Path], force: bool) -> None:
+    """Raises UserError naming the first file that would be overwritten."""
+    existing = [file for file in files if file.exists()]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UserError(f"{existing[0]} exists{more}; give --force to overwrite, or another --out")
+
+
+def refuse_twins(files: list[Path]) -> None:
+    """Raises UserError where two inputs would be written to the same file."""
+    seen: set[Path] = set()
+    for file in files:
+        if file in seen:
+            raise UserError(f"two inputs would both be written to {file}; convert them into different folders")
+        seen.add(file)

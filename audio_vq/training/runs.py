@@ -1,0 +1,100 @@
+"""From a run's configuration to a finished run folder."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.errors import UserError
+from audio_vq.files import atomic_write_text
+from audio_vq.pretrained import VQVAE
+from audio_vq.training.loop import Task, train
+from audio_vq.training.prior_task import PriorTask
+from audio_vq.training.schedule import Budget
+from audio_vq.training.vqvae_task import VQVAETask
+
+# what may differ when a run is continued: how long, where, how often it reports
+FREE_ON_RESUME = {"run", "device"}
+FREE_TRAIN_ON_RESUME = {"minutes", "steps", "validations", "save_minutes", "threads"}
+
+
+def run_vqvae(run: TrainRun) -> None:
+    """`audio-vq train`. Raises UserError for a corpus, model or folder that does not fit."""
+
+    def task(device: torch.device) -> Task:
+        corpus = PreparedCorpus.open(run.data, run.model.sample_rate)
+        return VQVAETask(corpus, run.model, run.train, run.seed, device)
+
+    _run(run, task)
+
+
+def run_prior(run: TrainPriorRun) -> None:
+    """`audio-vq train-prior`."""
+
+    def task(device: torch.device) -> Task:
+        model = VQVAE.from_pretrained(run.model, device)
+        corpus = PreparedCorpus.open(run.data, model.sample_rate)
+        return PriorTask(model, corpus, run.prior, run.train, run.seed, device, Path(run.run))
+
+    _run(run, task)
+
+
+def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task]) -> None:
+    Budget.of(run.train)  # a wrong budget is told before anything is opened or written
+    device = resolve_device(run.device)
+    _set_threads(run.train)
+    folder = Path(run.run)
+    config = OmegaConf.to_yaml(OmegaConf.structured(run))
+    _refuse_other_run(folder, config)
+    task = make_task(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(folder / "config.yaml", config)
+    record = train(task, run.train, folder, device.type, run.seed)
+    print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one. Raises UserError for unknown names and a missing GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: this machine has no usable GPU; give cpu or auto")
+    return torch.device(name)
+
+
+def _set_threads(config: TrainConfig) -> None:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
+def _refuse_other_run(folder: Path, config: str) -> None:
+    """Raises UserError where the folder holds a run of another configuration: it would be continued wrongly."""
+    file = folder / "config.yaml"
+    if not file.exists() or not (folder / "last").exists():
+        return
+    before = _fixed_part(OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8"))))
+    now = _fixed_part(OmegaConf.to_container(OmegaConf.create(config)))
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed:
+        shown = ", ".join(f"{key} {before.get(key)} → {now.get(key)}" for key in changed[:3])
+        raise UserError(f"{folder} holds a run with another configuration ({shown}); give another run= folder")
+
+
+def _fixed_part(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of a config under dotted names, without those that may change when a run is continued."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            leaves |= _fixed_part(value, f"{name}.")
+        else:
+            leaves[name] = value
+    free = FREE_ON_RESUME | {f"train.{key}" for key in FREE_TRAIN_ON_RESUME}
+    return {key: value for key, value in leaves.items() if key not in free}

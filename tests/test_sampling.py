@@ -1,0 +1,288 @@
+"""Sampling one sample at a time: equal to the WaveNet's forward pass, and draws that follow its probabilities."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from audio_vq.errors import UserError
+from audio_vq.generation import waveform as generation
+from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
+from audio_vq.generation.stepper import TorchStepper
+from audio_vq.generation.waveform import (
+    begin_stream,
+    continue_stream,
+    sample_waveforms,
+    step_weights,
+    teacher_forced_logits,
+)
+from audio_vq.kernels import wavenet_step
+from audio_vq.models.wavenet import Conditioner, WaveNet
+
+DIM, SPEAKERS = 5, 3
+SHAPES = {  # layers, cycle, kernel, R, S, conditioning channels, frames per unit
+    "plain": (4, 4, 2, 16, 32, 0, 1),
+    "two cycles": (6, 3, 2, 8, 16, 0, 1),
+    "odd channels": (4, 3, 2, 11, 13, 6, 2),
+    "kernel 3": (4, 3, 3, 7, 9, 6, 1),
+    "kernel 1": (3, 3, 1, 8, 8, 0, 1),
+    "one layer": (1, 1, 2, 12, 10, 0, 1),
+    "one channel": (2, 2, 2, 1, 1, 4, 4),
+}
+HOP = 8  # samples per unit
+
+
+def make_wavenet(shape="plain", classes=64, seed=0):
+    layers, cycle, kernel, residual, skip, channels, frames = SHAPES[shape]
+    torch.manual_seed(seed)
+    conditioner = Conditioner(DIM, SPEAKERS, layers, residual, channels, frames, speaker_channels=2)
+    wavenet = WaveNet(classes, layers, cycle, kernel, residual, skip, HOP // frames, conditioner)
+    with torch.no_grad():  # as decided as a trained network: fresh ones give all classes nearly the same logits
+        wavenet.output.weight.mul_(8)
+        wavenet.hidden.weight.mul_(2)
+    return wavenet.eval().requires_grad_(False)
+
+
+def make_inputs(units, batch=2, classes=64, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(classes, (batch, units * HOP), generator=generator)
+    latents = torch.randn(batch, DIM, units, generator=generator)
+    return targets, latents, torch.arange(batch) % SPEAKERS
+
+
+def all_conditioning(wavenet, latents, speaker):
+    """`(batch, frames, layers, 2R)`, of whole clips at once."""
+    return wavenet.conditioner(latents, speaker).transpose(1, 2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kernel_logits_equal_the_forward_pass(shape):
+    wavenet = make_wavenet(shape)
+    units = 2 * wavenet.receptive_field // HOP + 3  # every ring goes round
+    targets, latents, speaker = make_inputs(units)
+    fast = teacher_forced_logits(wavenet, targets, latents, speaker)
+    exact = wavenet.double()(targets, latents.double(), speaker)
+    # float32 rounds a sum of n products to about n · 2^-24 of the sum of their sizes, here at worst a few tens
+    # per matrix; the errors of the layers add up
+    bound = 2**-24 * 64 * len(wavenet.layers) * exact.abs().max()
+    assert (fast.double() - exact).abs().max() < bound
+    assert exact.std() > 1e3 * bound  # an error of substance would be seen
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_torch_stepper_equals_the_forward_pass_in_float64(shape):
+    wavenet = make_wavenet(shape).double()
+    units = wavenet.receptive_field // HOP + 3
+    targets, latents, speaker = make_inputs(units)
+    latents = latents.double()
+    conditioning = all_conditioning(wavenet, latents, speaker)
+    stepper = TorchStepper(wavenet, len(targets))
+    previous, steps = torch.full((len(targets),), wavenet.silence), []
+    for t in range(targets.shape[1]):
+        steps.append(stepper.step(previous, conditioning[:, t // wavenet.hop_length]))
+        previous = targets[:, t]
+    torch.testing.assert_close(torch.stack(steps, 2), wavenet(targets, latents, speaker), rtol=0, atol=1e-9)
+
+
+def test_fast_exponential_and_gate():
+    x = np.linspace(-86, 86, 100_001, dtype=np.float32)
+    fast = x.copy()
+    wavenet_step._exp(fast, np.empty(len(x), np.int32))
+    exact = np.exp(x.astype(np.float64))
+    # x itself is rounded to a relative 2^-24, but enters exactly; the polynomial's last term is below 2^-24
+    assert np.abs(fast / exact - 1).max() < 4e-7
+    z = np.concatenate([np.linspace(-100, 100, 4001), np.linspace(100, -100, 4001) ** 3]).astype(np.float32)
+    a, b = np.split(z.astype(np.float64), 2)
+    gate = np.empty(4001, np.float32)
+    wavenet_step._gate(gate, z.copy(), np.empty(len(z), np.int32))
+    np.testing.assert_allclose(gate, np.tanh(a) / (1 + np.exp(-np.clip(b, -700, 700))), atol=5e-7)
+
+
+def test_conditioning_in_chunks_equals_that_of_the_whole_clip(monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK_UNITS", 3)
+    for shape in ("plain", "odd channels", "one channel"):
+        wavenet = make_wavenet(shape).double()
+        _, latents, speaker = make_inputs(units=11, batch=1)
+        chunks = list(generation._conditioning(wavenet.conditioner, latents[0].double(), 0))
+        assert len(chunks) == 4
+        torch.testing.assert_close(
+            torch.cat(chunks), all_conditioning(wavenet, latents.double(), speaker)[0], rtol=0, atol=1e-12
+        )
+
+
+def test_a_clip_is_the_same_alone_and_in_a_batch(monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK_UNITS", 4)
+    torch.set_num_threads(3)  # streams on several threads
+    try:
+        wavenet = make_wavenet("odd channels")
+        _, latents, _ = make_inputs(units=13, batch=4)
+        clips = [latents[0], latents[1, :, :5], latents[2, :, :9], latents[3, :, :4]]
+        options = SamplingOptions(seed=3)
+        together = sample_waveforms(wavenet, clips, [0, 1, 2, 0], options, streams=[7, 0, 2, 9])
+        for clip, speaker, stream, batched in zip(clips, [0, 1, 2, 0], [7, 0, 2, 9], together, strict=True):
+            (alone,) = sample_waveforms(wavenet, [clip], [speaker], options, streams=[stream])
+            assert len(batched) == clip.shape[1] * HOP
+            np.testing.assert_array_equal(alone, batched)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_continued_sampling_equals_uninterrupted():
+    wavenet = make_wavenet("kernel 3")
+    weights, options = step_weights(wavenet), SamplingOptions(temperature=0.8, top_p=0.9)
+    _, latents, speaker = make_inputs(units=12, batch=1)
+    conditioning = np.ascontiguousarray(all_conditioning(wavenet, latents, speaker)[0].numpy())
+
+    def run(cuts):
+        stream = begin_stream(wavenet, weights, random_stream(0, 0))
+        parts = np.split(conditioning, cuts)
+        return [continue_stream(weights, stream, part, wavenet.hop_length, options) for part in parts]
+
+    np.testing.assert_array_equal(np.concatenate(run([])), np.concatenate(run([1, 2, 7])))
+
+
+def test_the_torch_path_draws_what_the_kernel_draws(monkeypatch):
+    monkeypatch.setattr(generation, "CHUNK_UNITS", 4)
+    wavenet = make_wavenet("odd channels")
+    _, latents, _ = make_inputs(units=9, batch=3)
+    clips = [latents[0], latents[1, :, :3], latents[2, :, :6]]
+    for options in (SamplingOptions(seed=1), SamplingOptions(temperature=0.7, top_p=0.8, seed=2)):
+        compiled = sample_waveforms(wavenet, clips, [0, 1, 2], options)
+        with monkeypatch.context() as patch:
+            patch.setattr(generation, "_sample_compiled", generation._sample_with_torch)
+            plain = sample_waveforms(wavenet, clips, [0, 1, 2], options)
+        for one, other in zip(compiled, plain, strict=True):
+            # a draw could differ where float32 rounding moves a class' edge over the random number: about one in
+            # a million, and none with these seeds
+            np.testing.assert_array_equal(one, other)
+
+
+def kernel_draws(logits, uniforms, options):
+    """The kernel's classes for independent draws from the same logits: a WaveNet whose output is its bias."""
+    wavenet = make_wavenet("kernel 1", classes=len(logits))
+    wavenet.output.weight.zero_()
+    wavenet.output.bias.copy_(torch.from_numpy(logits))
+    weights = step_weights(wavenet)
+    conditioning = np.zeros((1, 3, 16), np.float32)
+    rings = wavenet_step.empty_rings(weights)
+    return wavenet_step.sample(weights, rings, 0, conditioning, uniforms, options.temperature, options.top_p)
+
+
+def torch_draws(logits, uniforms, options):
+    rows = torch.from_numpy(logits).expand(len(uniforms), -1)
+    return draw(rows, torch.from_numpy(uniforms), options).numpy()
+
+
+def nucleus(logits, options):
+    """Plain oracle: probabilities `(classes,)` after temperature and top-p, float64."""
+    p = np.exp(logits.astype(np.float64) / options.temperature)
+    p /= p.sum()
+    order = np.argsort(-p, kind="stable")
+    kept = order[: int(np.searchsorted(np.cumsum(p[order]), options.top_p)) + 1]
+    out = np.zeros_like(p)
+    out[kept] = p[kept]
+    return out / out.sum()
+
+
+DRAWERS = pytest.mark.parametrize("draws", [kernel_draws, torch_draws])
+
+
+@DRAWERS
+@pytest.mark.parametrize(
+    "options", [SamplingOptions(), SamplingOptions(temperature=1.7), SamplingOptions(temperature=0.6, top_p=0.8)]
+)
+def test_classes_are_drawn_as_often_as_their_probability(draws, options):
+    rng = np.random.default_rng(5)
+    logits = rng.standard_normal(40).astype(np.float32)
+    expected = nucleus(logits, options) * 40_000
+    counts = np.bincount(draws(logits, rng.random(40_000), options), minlength=40)
+    inside = expected > 0
+    assert counts[~inside].sum() == 0
+    assert stats.chisquare(counts[inside], expected[inside]).pvalue > 0.001
+
+
+@DRAWERS
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    scale=st.sampled_from([0.0, 0.1, 1.0, 5.0, 40.0]),
+    top_p=st.sampled_from([1e-6, 0.1, 0.5, 0.9, 0.999, 1.0]),
+    temperature=st.sampled_from([0.01, 0.5, 1.0, 3.0]),
+)
+def test_draws_stay_inside_the_nucleus(draws, seed, scale, top_p, temperature):
+    rng = np.random.default_rng(seed)
+    options = SamplingOptions(temperature=temperature, top_p=top_p)
+    logits = (scale * rng.standard_normal(32)).astype(np.float32)
+    edges = np.array([0.0, 1e-12, 1 - 2**-53])
+    classes = draws(logits, np.concatenate([edges, rng.random(200)]), options)
+    p = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
+    more_likely = np.array([p[p > p[c]].sum() for c in range(32)]) / p.sum()
+    # a class belongs where the more likely ones hold less than top_p; the margin is float32 rounding
+    assert (more_likely[classes] < top_p + 1e-5).all()
+
+
+def test_temperature_lowers_the_entropy_of_what_is_drawn():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal(40).astype(np.float32)
+    uniforms = rng.random(5000)
+    entropies = [
+        stats.entropy(np.bincount(kernel_draws(logits, uniforms, SamplingOptions(temperature=t))))
+        for t in (2.0, 1.0, 0.5, 0.1)
+    ]
+    assert all(warm > cold + 0.1 for warm, cold in itertools.pairwise(entropies))
+
+
+def test_an_almost_zero_temperature_takes_the_most_likely_class():
+    logits = np.random.default_rng(0).standard_normal(40).astype(np.float32)
+    classes = kernel_draws(logits, np.random.default_rng(1).random(100), SamplingOptions(temperature=1e-4))
+    assert (classes == logits.argmax()).all()
+
+
+def test_seed_units_and_speaker_decide_the_audio():
+    wavenet = make_wavenet()
+    _, latents, _ = make_inputs(units=20, batch=1)
+
+    def audio(clip=latents, speaker=0, seed=0):
+        return sample_waveforms(wavenet, clip, [speaker], SamplingOptions(seed=seed))[0]
+
+    np.testing.assert_array_equal(audio(), audio())
+    others = {
+        "seed": audio(seed=1),
+        "units": audio(clip=latents.roll(1, 2)),
+        "speaker": audio(speaker=1),
+    }
+    for what, other in others.items():
+        assert (audio() != other).mean() > 0.1, what
+    assert np.abs(audio()).max() <= 1
+
+
+def test_free_running_audio_has_the_likelihood_the_forward_pass_expects():
+    """The mean surprise of what was drawn equals the mean entropy: an error in feeding back would show."""
+    wavenet = make_wavenet("two cycles")
+    _, latents, speaker = make_inputs(units=500, batch=1)
+    weights = step_weights(wavenet)
+    conditioning = np.ascontiguousarray(all_conditioning(wavenet, latents, speaker)[0].numpy())
+    stream = begin_stream(wavenet, weights, random_stream(0, 0))
+    classes = torch.from_numpy(continue_stream(weights, stream, conditioning, HOP, SamplingOptions()))[None]
+    log_p = torch.log_softmax(wavenet.double()(classes, latents.double(), speaker), 1)
+    surprise = -log_p.gather(1, classes[:, None])[:, 0]
+    difference = surprise - -(log_p.exp() * log_p).sum(1)
+    standard_error = difference.std() / difference.numel() ** 0.5
+    assert difference.mean().abs() < 3 * standard_error
+    assert standard_error < 0.05  # nats
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0.0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.1}, {"seed": -1}]
+)
+def test_impossible_options_are_the_users_mistake(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        SamplingOptions(**wrong)
+
+
+def test_nothing_to_sample():
+    assert sample_waveforms(make_wavenet(), [], [], SamplingOptions()) == []
