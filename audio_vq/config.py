@@ -62,6 +62,7 @@ class PriorConfig:
     layers: int = 4
     heads: int = 4
     channels: int = 256
+    context: int = 256  # units it looks back on; also the length of a training example
     dropout: float = 0.1
 
 

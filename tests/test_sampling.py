@@ -1,4 +1,4 @@
-"""Sampling one sample at a time: equal to the WaveNet's forward pass, and draws that follow its probabilities."""
+"""Sampling sample by sample: equal to the WaveNet's forward pass, draws that follow its probabilities."""
 
 import itertools
 
@@ -41,7 +41,9 @@ def make_wavenet(shape="plain", classes=64, seed=0):
     torch.manual_seed(seed)
     conditioner = Conditioner(DIM, SPEAKERS, layers, residual, channels, frames, speaker_channels=2)
     wavenet = WaveNet(classes, layers, cycle, kernel, residual, skip, HOP // frames, conditioner)
-    with torch.no_grad():  # as decided as a trained network: fresh ones give all classes nearly the same logits
+    with (
+        torch.no_grad()
+    ):  # as decided as a trained network: fresh ones give all classes nearly the same logits
         wavenet.output.weight.mul_(8)
         wavenet.hidden.weight.mul_(2)
     return wavenet.eval().requires_grad_(False)
@@ -66,8 +68,8 @@ def test_kernel_logits_equal_the_forward_pass(shape):
     targets, latents, speaker = make_inputs(units)
     fast = teacher_forced_logits(wavenet, targets, latents, speaker)
     exact = wavenet.double()(targets, latents.double(), speaker)
-    # float32 rounds a sum of n products to about n · 2^-24 of the sum of their sizes, here at worst a few tens
-    # per matrix; the errors of the layers add up
+    # float32 rounds a sum of n products to about n · 2^-24 of the sum of their sizes, here at worst a few
+    # tens per matrix; the errors of the layers add up
     bound = 2**-24 * 64 * len(wavenet.layers) * exact.abs().max()
     assert (fast.double() - exact).abs().max() < bound
     assert exact.std() > 1e3 * bound  # an error of substance would be seen
@@ -156,8 +158,8 @@ def test_the_torch_path_draws_what_the_kernel_draws(monkeypatch):
             patch.setattr(generation, "_sample_compiled", generation._sample_with_torch)
             plain = sample_waveforms(wavenet, clips, [0, 1, 2], options)
         for one, other in zip(compiled, plain, strict=True):
-            # a draw could differ where float32 rounding moves a class' edge over the random number: about one in
-            # a million, and none with these seeds
+            # a draw could differ where float32 rounding moves a class' edge over the random number: about one
+            # in a million, and none with these seeds
             np.testing.assert_array_equal(one, other)
 
 
@@ -193,7 +195,8 @@ DRAWERS = pytest.mark.parametrize("draws", [kernel_draws, torch_draws])
 
 @DRAWERS
 @pytest.mark.parametrize(
-    "options", [SamplingOptions(), SamplingOptions(temperature=1.7), SamplingOptions(temperature=0.6, top_p=0.8)]
+    "options",
+    [SamplingOptions(), SamplingOptions(temperature=1.7), SamplingOptions(temperature=0.6, top_p=0.8)],
 )
 def test_classes_are_drawn_as_often_as_their_probability(draws, options):
     rng = np.random.default_rng(5)
@@ -277,7 +280,15 @@ def test_free_running_audio_has_the_likelihood_the_forward_pass_expects():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": 0.0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.1}, {"seed": -1}]
+    "wrong",
+    [
+        {"temperature": 0.0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"seed": -1},
+    ],
 )
 def test_impossible_options_are_the_users_mistake(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):

@@ -1,9 +1,9 @@
 """Forced alignment: where in a recording are the phones of its transcript? With PocketSphinx, English only.
 
-Its wheel carries the acoustic model and the CMU dictionary; words the dictionary lacks are pronounced by espeak-ng.
+Its wheel carries the acoustic model and the CMU dictionary; espeak-ng pronounces words the dictionary lacks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,7 +70,9 @@ def plan_alignment(corpus: PreparedCorpus, out: Path, *, force: bool) -> Plan:
     )
 
 
-def align_corpus(corpus: PreparedCorpus, plan: Plan, out: Path, *, workers: int) -> Iterator[Outcome]:
+def align_corpus(
+    corpus: PreparedCorpus, plan: Plan, out: Path, *, workers: int
+) -> Generator[Outcome, None, None]:
     """Carry out a plan in `workers` processes: write `<out>/<speaker>/<id>.lab`, yield outcomes as they come.
 
     Close the iterator (`contextlib.closing`) to stop early.
@@ -132,6 +134,9 @@ class ForcedAligner:
         """
         if not words:
             raise AlignmentError("the text holds no word")
+        for word in words:
+            if self._decoder.lookup_word(word) is None:
+                raise AlignmentError(f"no pronunciation is known of {word!r}")
         pcm = to_pcm16(waveform).tobytes()
         try:
             self._decoder.set_align_text(" ".join(words))
@@ -140,14 +145,10 @@ class ForcedAligner:
             self._decode(pcm)  # finds the phones in them
         except RuntimeError as error:
             raise AlignmentError("the recording does not fit its text") from error
-        found = [
-            (word.name, phone.name, phone.start) for word in self._decoder.get_alignment() for phone in word
-        ]
         return [
-            PhoneStart(
-                _seconds(frame), SILENCE if word.startswith(("<", "[", "+")) else normalise_label(phone)
-            )
-            for word, phone, frame in found
+            PhoneStart(_seconds(phone.start), _label(word.name, phone.name))
+            for word in self._decoder.get_alignment()
+            for phone in word
         ]
 
     def _decode(self, pcm: bytes) -> None:
@@ -156,22 +157,27 @@ class ForcedAligner:
         self._decoder.end_utt()
 
 
+def _label(word: str, phone: str) -> str:
+    is_filler = word.startswith(("<", "[", "+"))  # <sil>, [NOISE] …
+    return SILENCE if is_filler else normalise_label(phone)
+
+
 def _seconds(frame: int) -> float:
     """Where a frame's label begins to hold.
 
-    Frame n sees the window from n · 10 ms to 25.6 ms later; its label is that of the 10 ms in the window's middle.
+    Frame n sees the window from n · 10 ms to 25.6 ms later; its label is that of the 10 ms in the middle.
     """
-    return frame * FRAME_SECONDS + (WINDOW_SECONDS - FRAME_SECONDS) / 2
+    return frame * FRAME_SECONDS + (WINDOW_SECONDS - FRAME_SECONDS) / 2 if frame else 0.0
 
 
 def in_source_time(phones: Sequence[PhoneStart], seconds: float, offset_seconds: float) -> Alignment:
     """Contiguous from 0 to the end of the prepared audio in source time; before `offset_seconds` there is SIL."""
-    boundaries, labels = [0.0], [SILENCE]
+    starts, labels = [0.0], [SILENCE]
     for phone in phones:
         start = offset_seconds + min(phone.seconds, seconds)
-        if phone.label == labels[-1] == SILENCE:
-            continue
-        boundaries.append(start)
-        labels.append(phone.label)
-    boundaries.append(offset_seconds + seconds)
-    return Alignment(np.array(boundaries), tuple(labels))
+        if start <= starts[-1]:  # nothing is left of the interval before
+            labels[-1] = phone.label
+        elif phone.label != SILENCE or labels[-1] != SILENCE:
+            starts.append(start)
+            labels.append(phone.label)
+    return Alignment(np.array([*starts, offset_seconds + seconds]), tuple(labels))

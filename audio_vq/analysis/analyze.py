@@ -184,7 +184,10 @@ def _some_waveforms(
 def latents_used(
     model: "VQVAE", corpus: PreparedCorpus, utterances: Sequence[Utterance], *, seed: int
 ) -> dict[str, float] | None:
-    """Bits per waveform sample under the true and under wrong conditions, on crops by speakers the model knows."""
+    """Bits per waveform sample under true and under wrong conditions, on crops by speakers the model knows.
+
+    None where the model knows none of the speakers.
+    """
     known = tuple(each for each in utterances if each.speaker in model.speakers)
     if not known:
         return None

@@ -1,9 +1,10 @@
 """Figures of the report. Each function draws one matplotlib Figure; `to_svg` makes it part of a page.
 
-Text and axes take the page's own colour, so that they read on light and on dark. Phone classes keep one colour
-throughout, from Okabe and Ito's palette, which colour-blind readers can tell apart.
+Text and axes take the page's own colour, so that they read on light and on dark. Phone classes keep one
+colour throughout, from Okabe and Ito's palette, which colour-blind readers can tell apart.
 """
 
+import html
 import io
 import math
 import re
@@ -15,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from audio_vq.analysis.alignments import ARPABET_CLASSES, SILENCE
 from audio_vq.analysis.phones import PhoneScores
@@ -35,6 +36,8 @@ _CLASS_OF = {phone: name for name, phones in ARPABET_CLASSES.items() for phone i
     SILENCE: "silence"
 }
 _INK = "#0a0b0c"  # stands for the page's text colour until to_svg
+EXCERPT_INCHES = 10
+STRIP_FONT = 6.5  # points
 _ACCENT, _SECOND = "#0072B2", "#E69F00"
 _STYLE = {
     "axes.edgecolor": _INK,
@@ -86,7 +89,7 @@ def phone_order(phones: Sequence[str]) -> list[str]:
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an inline `<svg>` element; `name` keeps its ids apart from those of other figures on a page."""
+    """The figure as an inline `<svg>` element; `name` keeps its ids apart from those of other figures."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -95,24 +98,25 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r'(<svg [^>]*?)width="[^"]*pt"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)height="[^"]*pt"', rf'\1role="img" aria-label="{description}"', svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?)height="[^"]*pt"', rf'\1role="img" aria-label="{html.escape(description)}"', svg, count=1)
     return svg.replace(_INK, "currentColor")
 
 
 def draw_excerpt(excerpt: Excerpt) -> Figure:
     """Log-mel spectrogram with the phones and the units of the same stretch under it."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 3.4), layout="constrained")
-        top, phone_strip, unit_strip = figure.subplots(3, 1, sharex=True, height_ratios=(6, 1, 1))
+        figure = Figure(figsize=(EXCERPT_INCHES, 3.5), layout="constrained")
+        top, phone_strip, unit_strip = figure.subplots(3, 1, sharex=True, height_ratios=(5, 1, 1))
         _draw_spectrogram(top, excerpt)
         top.set_title(excerpt.title, loc="left", fontsize=9)
         ends = np.append(excerpt.phone_starts[1:], excerpt.seconds)
-        _draw_strip(phone_strip, excerpt.phone_starts, ends, excerpt.phones, excerpt.phones)
+        _draw_strip(phone_strip, (excerpt.phone_starts, ends), excerpt.phones, excerpt.phones)
+        phone_strip.tick_params(labelbottom=False)
         runs = run_lengths(excerpt.units)
         ends = np.minimum(np.cumsum(runs.lengths) * excerpt.seconds_per_unit, excerpt.seconds)
         starts = np.concatenate([[0.0], ends[:-1]])
         means = [excerpt.unit_phones[unit] for unit in runs.units]
-        _draw_strip(unit_strip, starts, ends, [str(unit) for unit in runs.units], means)
+        _draw_strip(unit_strip, (starts, ends), [str(unit) for unit in runs.units], means)
         phone_strip.set_ylabel("phones", rotation=0, ha="right", va="center")
         unit_strip.set_ylabel("units", rotation=0, ha="right", va="center")
         unit_strip.set_xlabel("time (s)")
@@ -153,19 +157,26 @@ def _draw_spectrogram(axes: Axes, excerpt: Excerpt) -> None:
 
 
 def _draw_strip(
-    axes: Axes, starts: np.ndarray, ends: np.ndarray, texts: Sequence[str], phones: Sequence[str]
+    axes: Axes, times: tuple[np.ndarray, np.ndarray], texts: Sequence[str], phones: Sequence[str]
 ) -> None:
-    """Coloured boxes, labelled where the label fits."""
+    """Boxes from start to end in the colours of the phones' classes, labelled where the label fits."""
+    starts, ends = times
     colours = [CLASS_COLOURS[phone_class(phone)] for phone in phones]
-    axes.bar(starts, 1, width=ends - starts, align="edge", color=colours, edgecolor="#ffffff", linewidth=0.5)
-    letter = ends[-1] / 150  # seconds a character takes at this size
-    for start, end, text, phone in zip(starts, ends, texts, phones, strict=True):
-        if end - start >= letter * (len(text) + 0.4) and phone != SILENCE:
-            axes.text((start + end) / 2, 0.48, text, ha="center", va="center", fontsize=7, color="#000000")
+    axes.bar(starts, 1, width=ends - starts, align="edge", color=colours, edgecolor="#ffffff", linewidth=0.4)
+    seconds_per_point = ends[-1] / (72 * EXCERPT_INCHES)
+    for start, end, text, colour in zip(starts, ends, texts, colours, strict=True):
+        points = (end - start) / seconds_per_point
+        if points < STRIP_FONT:  # not even upright
+            continue
+        upright = points < STRIP_FONT * (0.62 * len(text) + 0.3)
+        ink = "#ffffff" if colour == CLASS_COLOURS["stop"] else "#000000"
+        axes.text(
+            (start + end) / 2, 0.48, text, ha="center", va="center", fontsize=STRIP_FONT, color=ink,
+            rotation=90 if upright else 0,
+        )  # fmt: skip
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.tick_params(labelbottom=axes.get_subplotspec().is_last_row())
 
 
 def _class_legend(figure: Figure, classes: Sequence[str]) -> None:
@@ -192,9 +203,10 @@ def draw_unit_phone_matrix(scores: PhoneScores) -> Figure:
         matrix.set_yticks(range(len(names)), names, fontsize=7)
         matrix.set_xlabel(f"the {len(columns)} units that occur, ordered by the phone they are mapped to")
         matrix.set_ylabel("phone")
-        figure.colorbar(
-            image, ax=matrix, location="left", format=PercentFormatter(1), label="share of the unit's frames"
+        bar = figure.colorbar(
+            image, ax=matrix, location="top", shrink=0.5, aspect=40, format=PercentFormatter(1)
         )
+        bar.set_label("share of the unit's frames")
         colours = [CLASS_COLOURS[phone_class(name)] for name in names]
         bars.barh(
             range(len(names)), [scores.recall.get(name, 0.0) for name in names], color=colours, height=0.8
@@ -228,9 +240,12 @@ def draw_usage(counts: np.ndarray) -> Figure:
             effective, color=_SECOND, linewidth=1.4, linestyle="--", label=f"perplexity {effective:.0f}"
         )
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0, len(counts) + 1)
         axes.set_xlabel("unit, commonest first")
-        axes.set_ylabel("share of all units (log)")
+        axes.set_ylabel("share of all units (log scale)")
         axes.legend(fontsize=8)
     return figure
 
@@ -250,7 +265,7 @@ def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_p
             (run_seconds, _ACCENT, "unit runs"),
             (phone_seconds, _SECOND, "phones"),
         ):
-            shares = np.histogram(seconds, bins=edges)[0] / max(1, len(seconds))
+            shares = np.histogram(np.clip(seconds, edges[0], edges[-1]), bins=edges)[0] / len(seconds)
             label = f"{name}, median {1000 * np.median(seconds):.0f} ms"
             axes.stairs(shares, edges * 1000, color=colour, linewidth=1.8, label=label)
         axes.set_xlim(left=0)

@@ -1,28 +1,26 @@
 """`report.html`: one self-contained page with the figures of an analysis, their controls, plots and sound."""
 
-import base64
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audio_vq.analysis import plots
-from audio_vq.analysis.analyze import Analysis, EncodedUtterance
+from audio_vq.analysis import plots, samples
+from audio_vq.analysis.analyze import Analysis
 from audio_vq.analysis.phones import PhoneScores
-from audio_vq.audio import log_mel, write_audio
 from audio_vq.units import run_lengths
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
 
-EXCERPT_SECONDS = 4.0
-EXCERPTS = 3
-MEL_HOP_SECONDS = 0.01
+MATRIX_CAPTION = (
+    "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A unit "
+    "that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit is mapped "
+    "to it. Scored utterances only."
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,6 @@ class Drawing:
     caption: str
 
 
-@dataclass(frozen=True)
-class Player:
-    name: str
-    wav: str  # base64
-
-
-@dataclass(frozen=True)
-class Sample:
-    svg: Markup
-    players: tuple[Player, ...]
-
-
 def render_report(model: "VQVAE", analysis: Analysis, facts: Mapping[str, str], *, seed: int) -> str:
     """The page as HTML; `facts` (name → value) end it, for instance the command that made it."""
     selection = analysis.selection
@@ -73,22 +59,20 @@ def render_report(model: "VQVAE", analysis: Analysis, facts: Mapping[str, str], 
         title=f"What the units of {facts['checkpoint']} say",
         subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
         f"measured on the {selection.split} split of {corpus.folder.name}",
-        synthetic="synthetic" in corpus.source.lower(),
+        synthetic=corpus.header.corpus == "synthetic",
         numbers=_headline(analysis),
         phone_protocol=_phone_protocol(analysis),
         phone_rows=_phone_rows(analysis),
         matrix=_matrix(analysis),
         usage=_usage(analysis),
         durations=_durations(analysis),
-        listen=f"The first {EXCERPT_SECONDS:g} seconds of up to {EXCERPTS} scored utterances: the recording, and what "
-        "the decoder makes of its units.",
+        listen=samples.INTRODUCTION,
         samples=[
-            _sample(model, analysis, each, number, seed=seed) for number, each in enumerate(_pick(analysis.scored))
+            samples.make_sample(model, analysis, each, number, seed=seed)
+            for number, each in enumerate(samples.pick_utterances(analysis.scored))
         ],
-        excerpt_caption="Log-mel spectrogram (25 ms windows every 10 ms), phones of the alignment, and units. A unit "
-        "has the colour of the phone it is mapped to: where the two strips agree, the unit was read correctly. "
-        "Numbers are unit indices; repeated units are drawn as one box.",
-        facts=facts | _facts(analysis),
+        excerpt_caption=samples.CAPTION,
+        facts={**facts, **_facts(analysis)},
     )
 
 
@@ -181,22 +165,17 @@ def _phone_rows(analysis: Analysis) -> list[PhoneRow]:
 
 def _draw(figure: plots.Figure, name: str, caption: str) -> Drawing:
     # the SVG is our own; what comes from files was escaped by matplotlib
-    return Drawing(Markup(plots.to_svg(figure, name, caption.split(".")[0])), caption)  # noqa: S704
+    return Drawing(Markup(plots.to_svg(figure, name, caption.split(".", maxsplit=1)[0])), caption)  # noqa: S704
 
 
 def _matrix(analysis: Analysis) -> Drawing:
-    caption = (
-        "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A unit "
-        "that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit is mapped "
-        "to it. Scored utterances only."
-    )
-    return _draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", caption)
+    return _draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", MATRIX_CAPTION)
 
 
 def _usage(analysis: Analysis) -> Drawing:
     caption = (
-        f"How often each unit occurs in the {analysis.selection.split} split, commonest first. Perplexity is two to "
-        "the unigram entropy: the size of an evenly used codebook that says as much."
+        f"How often each unit occurs in the {analysis.selection.split} split, commonest first. Perplexity is two "
+        "to the unigram entropy: the size of an evenly used codebook that says as much."
     )
     return _draw(plots.draw_usage(analysis.counts), "usage", caption)
 
@@ -204,76 +183,19 @@ def _usage(analysis: Analysis) -> Drawing:
 def _durations(analysis: Analysis) -> Drawing:
     seconds_per_unit = 1 / analysis.unit_rate_hz
     runs = np.concatenate([run_lengths(each.units).lengths for each in analysis.scored]) * seconds_per_unit
-    phones = np.concatenate([np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment])
+    phones = np.concatenate(
+        [np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment]
+    )
     caption = "How long a unit repeats before another follows, beside the phones of the same utterances."
     return _draw(plots.draw_durations(runs, phones, seconds_per_unit), "durations", caption)
 
 
-def _pick(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance]:
-    """A few utterances, of different speakers as far as there are."""
-    turns: dict[str, int] = {}
-    ranked = []
-    for each in scored:
-        turn = turns.setdefault(each.utterance.speaker, 0)
-        turns[each.utterance.speaker] += 1
-        ranked.append((turn, each))
-    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
-
-
-def _sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, number: int, *, seed: int) -> Sample:
-    corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
-    length = min(utterance.num_samples, round(EXCERPT_SECONDS * corpus.sample_rate))
-    waveform = corpus.waveform(utterance, 0, length)
-    units = each.units[: -(-length // analysis.hop_length)]
-    known = utterance.speaker in model.speakers
-    speaker = utterance.speaker if known else model.speakers[0]
-    decoded = model.decode(units, speaker, seed=seed)[:length]
-    voice = "own voice" if known else f"{speaker}'s voice, as {utterance.speaker} is unknown to the model"
-    figure = plots.draw_excerpt(_excerpt(analysis, each, waveform, units))
-    svg = plots.to_svg(figure, f"excerpt{number}", f"Spectrogram, phones and units of {utterance.id}")
-    return Sample(
-        svg=Markup(svg),  # noqa: S704 (ours, see _draw)
-        players=(
-            Player("recording", _wav_base64(waveform, corpus.sample_rate)),
-            Player(f"decoded from its units, {voice}", _wav_base64(decoded, corpus.sample_rate)),
-        ),
-    )
-
-
-def _excerpt(
-    analysis: Analysis, each: EncodedUtterance, waveform: np.ndarray, units: np.ndarray
-) -> plots.Excerpt:
-    assert each.alignment is not None
-    sample_rate = analysis.selection.scored_corpus.corpus.sample_rate
-    seconds = len(waveform) / sample_rate
-    starts = each.alignment.boundaries[:-1] - each.utterance.offset_seconds
-    ends = each.alignment.boundaries[1:] - each.utterance.offset_seconds
-    inside = (ends > 0) & (starts < seconds)
-    return plots.Excerpt(
-        title=f"{each.utterance.id}, speaker {each.utterance.speaker}",
-        log_mel=log_mel(waveform, sample_rate, round(MEL_HOP_SECONDS * sample_rate)),
-        sample_rate=sample_rate,
-        seconds=seconds,
-        units=units,
-        seconds_per_unit=1 / analysis.unit_rate_hz,
-        unit_phones=analysis.phones.unit_phones,
-        phone_starts=np.maximum(starts[inside], 0.0),
-        phones=tuple(np.array(each.alignment.labels)[inside].tolist()),
-    )
-
-
-def _wav_base64(waveform: np.ndarray, sample_rate: int) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound.wav"
-        write_audio(path, waveform, sample_rate)
-        return base64.b64encode(path.read_bytes()).decode()
-
-
 def _facts(analysis: Analysis) -> dict[str, str]:
     selection = analysis.selection
+    corpus = selection.scored_corpus.corpus
     skipped = len(selection.chosen) - len(selection.scored)
     return {
-        "corpus": f"{selection.scored_corpus.corpus.folder} ({selection.scored_corpus.corpus.source})",
+        "corpus": f"{corpus.folder} ({corpus.header.corpus}, from {corpus.source})",
         "alignments": str(selection.scored_corpus.folder),
         "split": f"{selection.split}, {len(selection.scored)} utterances scored, {skipped} without an alignment",
         "unit → phone map": f"{selection.mapping_name}, {len(selection.mapping)} utterances",

@@ -27,9 +27,15 @@ class AlignedCorpus:
 
 
 def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedCorpus:
-    """Open a prepared corpus of this sample rate in Hz, and its alignments; raises UserError for what is neither."""
+    """Open a prepared corpus of this sample rate in Hz, and its alignments.
+
+    Raises:
+        UserError: either folder is not what it should be.
+    """
     if not alignments.is_dir():
-        raise UserError(f"{alignments}: no such folder; expected alignments <speaker>/<id>.lab (see audio-vq align)")
+        raise UserError(
+            f"{alignments}: no such folder; expected <speaker>/<id>.lab in it (see audio-vq align)"
+        )
     return AlignedCorpus(PreparedCorpus.open(prepared, sample_rate), alignments)
 
 
@@ -47,8 +53,8 @@ class Selection:
 def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus | None) -> Selection:
     """Score `split`; learn the map on all of `mapping` where given, else on the train split.
 
-    Where training utterances are themselves to be scored and nothing else is there to learn the map from, every
-    other training sentence teaches the map and the rest are scored: no sentence serves both.
+    Where training utterances are themselves to be scored and nothing else can teach the map, every other
+    training sentence teaches it and the rest are scored: no sentence serves both.
 
     Raises:
         UserError: no such split, an empty one, or no alignments for the one or the other purpose.

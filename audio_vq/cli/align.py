@@ -8,19 +8,22 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.options import Json
 from audio_vq.errors import UserError
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for <speaker>/<id>.lab.")]
+Prepared = Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus with English texts.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU.")]
+Redo = Annotated[bool, typer.Option("--force", help="Align again what OUT holds already.")]
 
 
 def align(
-    prepared: Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus with English texts.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for <speaker>/<id>.lab.")],
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Align again what OUT holds already.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+    prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = False, json_output: Json = False
 ) -> None:
-    """Finds the phones of transcripts in their recordings (English; PocketSphinx, espeak-ng for unknown words).
+    """Find the phones of English transcripts in their recordings.
 
-    Alignments that OUT holds already are kept: an interrupted run goes on where it stood.
+    By PocketSphinx; words it lacks are pronounced by espeak-ng. Alignments that OUT holds already are kept: an
+    interrupted run goes on where it stood.
 
     Example: audio-vq align data/vctk data/vctk-phones
     """
@@ -31,21 +34,25 @@ def align(
     corpus = PreparedCorpus.open(prepared)
     plan = plan_alignment(corpus, out, force=force)
     failures: dict[str, str] = {}
-    done = plan.kept
-    outcomes = align_corpus(corpus, plan, out, workers=workers or os.cpu_count() or 1)
     total = plan.kept + len(plan.utterances)
+    outcomes = align_corpus(corpus, plan, out, workers=workers or os.cpu_count() or 1)
     with closing(outcomes), progress_bar("aligning", total=total, completed=plan.kept) as bar:
         for outcome in outcomes:
             if outcome.failure:
                 failures[outcome.id] = outcome.failure
                 bar.say(f"{outcome.id}: {outcome.failure}")
-            else:
-                done += 1
             bar.advance()
-    if failures and done == 0:
-        raise UserError(f"none of {total} utterances of {prepared} could be aligned; are the texts those of the recordings?")
-    counts = {"aligned": done - plan.kept, "kept": plan.kept, "failed": len(failures), "without_text": plan.without_text}
+    if failures and len(failures) == total:
+        raise UserError(
+            f"none of {total} utterances of {prepared} could be aligned; do texts and recordings match?"
+        )
+    counts = {
+        "aligned": len(plan.utterances) - len(failures),
+        "kept": plan.kept,
+        "failed": len(failures),
+        "without_text": plan.without_text,
+    }
     if json_output:
-        print(json.dumps(counts | {"failures": failures, "pronounced": dict(plan.pronunciations), "out": str(out)}))
+        print(json.dumps(counts | {"failures": failures, "pronounced": dict(plan.pronunciations)}))
     else:
         print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))

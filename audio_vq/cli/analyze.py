@@ -9,35 +9,36 @@ from typing import Annotated, Any
 
 import typer
 
+from audio_vq.cli.options import Checkpoint, Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
+Alignments = Annotated[Path, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")]
+Mapping = Annotated[Path | None, typer.Option(help="Prepared corpus that teaches the map, all of it.")]
+MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --mapping.")]
+Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
+
 
 def analyze(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint or run folder, Hub id or shipped model.")],
+    checkpoint: Checkpoint,
     prepared: Annotated[Path, typer.Argument(help="Prepared corpus.")],
-    alignments: Annotated[Path, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")],
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json and report.html.")],
-    split: Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")] = "test",
-    mapping: Annotated[
-        Path | None, typer.Option(help="Prepared corpus that teaches the unit → phone map, all of it.")
-    ] = None,
-    mapping_alignments: Annotated[Path | None, typer.Option(help="Its alignments.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of k-means, controls, bootstrap and decoding.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing results.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+    alignments: Alignments,
+    out: OutFolder,
+    split: Split = "test",
+    mapping: Mapping = None,
+    mapping_alignments: MappingAlignments = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    force: Force = False,
+    json_output: Json = False,
 ) -> None:
-    """Measures what units say about phones: metrics.json and report.html.
+    """Measure what units say about phones: metrics.json and report.html.
 
-    The unit → phone map is learned on the train split, or on all of --mapping where given.
+    Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
 
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
     """
-    results = out / "metrics.json", out / "report.html"
-    existing = [str(path) for path in results if path.exists()]
-    if existing and not force:
-        raise UserError(f"{' and '.join(existing)} exist already; choose another --out or add --force")
+    refuse_existing([out / "metrics.json", out / "report.html"], force)
     if (mapping is None) != (mapping_alignments is None):
         raise UserError("--mapping and --mapping-alignments belong together; give both or neither")
 
@@ -47,27 +48,29 @@ def analyze(
     from audio_vq.pretrained import VQVAE
 
     model = VQVAE.from_pretrained(checkpoint, _resolve(device))
-    teachers = open_aligned(mapping, mapping_alignments, model.sample_rate) if mapping and mapping_alignments else None
-    selection = select_utterances(open_aligned(prepared, alignments, model.sample_rate), split, teachers)
-    analysis = measure(model, selection, seed=seed)
+    scored = open_aligned(prepared, alignments, model.sample_rate)
+    teachers = None
+    if mapping and mapping_alignments:
+        teachers = open_aligned(mapping, mapping_alignments, model.sample_rate)
+    analysis = measure(model, select_utterances(scored, split, teachers), seed=seed)
+
     command = shlex.join(["audio-vq", *sys.argv[1:]])
-    metrics = analysis.metrics() | {"seed": seed, "command": command}
     facts = {"checkpoint": checkpoint, "command": command, "audio_vq": version("audio-vq")}
     page = render_report(model, analysis, facts, seed=seed)
+    metrics = analysis.metrics() | {"seed": seed, "command": command}
     text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
     atomic_write_text(out / "report.html", page)
     atomic_write_text(out / "metrics.json", text)
-    print(text if json_output else summary(metrics, out), end="")
+    print(text if json_output else _summary(metrics, out), end="")
 
 
-def summary(metrics: dict[str, Any], out: Path) -> str:
-    """What a person wants to see at once: each figure beside its control."""
-    phones = metrics["phones"]
+def _summary(metrics: dict[str, Any], out: Path) -> str:
+    """Each figure beside its control."""
+    phones, kmeans = metrics["phones"], metrics["baselines"]["mfcc_kmeans"]
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
-        f"shuffled units {phones['shuffled_units']:.1%}, "
-        f"MFCC k-means {metrics['baselines']['mfcc_kmeans']['accuracy']:.1%})\n"
-        f"perplexity {metrics['perplexity']:.1f}, {metrics['used_units']} of {metrics['codebook_size']} units used\n"
+        f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
+        f"perplexity {metrics['perplexity']:.1f}, {metrics['used_units']} of {metrics['codebook_size']} units\n"
         f"{out / 'report.html'}\n"
     )
 

@@ -21,7 +21,9 @@ prepare_app = typer.Typer(
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Folder of the corpus.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, new or unfinished.")]
 SampleRate = Annotated[int, typer.Option(min=4000, max=96000, help="Hz; audio is resampled to it.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU. Never changes the result.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes; 0 means one per CPU. Never changes the result.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Decides which sentences are for testing.")]
 TestSpeakers = Annotated[
     str, typer.Option(metavar="A,B", help="Speakers to keep out of training altogether, joined by commas.")
@@ -53,4 +55,129 @@ def vctk(
     """
     from audio_vq.data.vctk import find_vctk
 
-    _prepare(find_vctk(src), out, _processing(sample_rate, trim, loudness), _rule(seed, test_speakers), workers=workers, force=force, json=json)
+    processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
+    _prepare(find_vctk(src), out, processing, rule, workers=workers, force=force, json=json)
+
+
+@prepare_app.command()
+def librispeech(
+    src: Source,
+    out: Out,
+    sample_rate: SampleRate = 16000,
+    workers: Workers = 0,
+    seed: Seed = 0,
+    test_speakers: TestSpeakers = "",
+    trim: Trim = True,
+    loudness: Loudness = True,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Prepare LibriSpeech: one subset, or a folder with several.
+
+    Example: audio-vq prepare librispeech LibriSpeech/train-clean-100 data/libri
+    """
+    from audio_vq.data.librispeech import find_librispeech
+
+    processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
+    _prepare(find_librispeech(src), out, processing, rule, workers=workers, force=force, json=json)
+
+
+@prepare_app.command()
+def folder(
+    src: Source,
+    out: Out,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Header path,speaker[,text][,split]; paths relative to SRC."),
+    ] = None,
+    sample_rate: SampleRate = 16000,
+    workers: Workers = 0,
+    seed: Seed = 0,
+    test_speakers: TestSpeakers = "",
+    trim: Trim = True,
+    loudness: Loudness = True,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Prepare any recordings: a subfolder of SRC per speaker, or a list of files.
+
+    Example: audio-vq prepare folder recordings data/mine --manifest recordings/list.csv
+    """
+    from audio_vq.data.folder import find_folder, find_listed
+
+    recordings = find_folder(src) if manifest is None else find_listed(src, manifest)
+    processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
+    _prepare(recordings, out, processing, rule, workers=workers, force=force, json=json)
+
+
+@prepare_app.command()
+def synthetic(
+    out: Out,
+    speakers: Annotated[int, typer.Option(min=1, help="Voices.")] = 24,
+    utterances: Annotated[int, typer.Option(min=1, help="Sentences per voice.")] = 100,
+    sample_rate: SampleRate = 16000,
+    workers: Workers = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides voices, sentences and splits.")] = 0,
+    test_speakers: TestSpeakers = "",
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Speak a corpus with espeak-ng, phone alignments included (OUT/alignments).
+
+    Example: audio-vq prepare synthetic data/synthetic --speakers 24 --utterances 100
+    """
+    from audio_vq.data.synthetic.corpus import Synthesis, prepare_synthetic
+
+    synthesis = Synthesis(speakers, utterances, seed, sample_rate)
+    rule = _rule(seed, test_speakers)
+    header = prepare_synthetic(out, synthesis, rule, workers=_processes(workers), force=force)
+    _report(header, out, json=json)
+
+
+def _prepare(
+    recordings: "RecordingSet",
+    out: Path,
+    processing: "Processing",
+    rule: "SplitRule",
+    *,
+    workers: int,
+    force: bool,
+    json: bool,
+) -> None:
+    from audio_vq.data.prepare import prepare
+
+    header = prepare(recordings, out, processing, rule, workers=_processes(workers), force=force)
+    _report(header, out, json=json)
+
+
+def _processing(sample_rate: int, trim: bool, loudness: bool) -> "Processing":
+    from audio_vq.data.prepare import Processing
+
+    standard = Processing()
+    return Processing(
+        sample_rate=sample_rate,
+        trim_db=standard.trim_db if trim else None,
+        loudness_db=standard.loudness_db if loudness else None,
+    )
+
+
+def _rule(seed: int, test_speakers: str) -> "SplitRule":
+    from audio_vq.data.prepare import SplitRule
+
+    return SplitRule(seed, tuple(sorted({name.strip() for name in test_speakers.split(",")} - {""})))
+
+
+def _processes(workers: int) -> int:
+    return workers or os.cpu_count() or 1
+
+
+def _report(header: "CorpusHeader", out: Path, *, json: bool) -> None:
+    """A summary on stderr, and on stdout the header where asked for."""
+    splits = ", ".join(f"{name} {size.utterances}" for name, size in header.splits.items())
+    print(
+        f"{out}: {header.hours:.2f} hours, {len(header.speakers)} speakers, utterances: {splits}; "
+        f"{len(header.skipped)} recordings skipped",
+        file=sys.stderr,
+    )
+    if json:
+        print(header.to_json(), end="")

@@ -9,7 +9,6 @@ from audio_vq.data.recordings import Recording, RecordingSet, read_transcript, r
 from audio_vq.errors import UserError
 
 REQUIRED_COLUMNS = {"path", "speaker"}
-OPTIONAL_COLUMNS = {"text", "split"}
 
 
 def find_folder(folder: Path) -> RecordingSet:
@@ -38,6 +37,7 @@ def find_folder(folder: Path) -> RecordingSet:
 def find_listed(folder: Path, manifest: Path) -> RecordingSet:
     """Recordings listed in a CSV file with the header `path,speaker[,text][,split]`, in its order.
 
+    Other columns are ignored.
     Paths are relative to `folder` or else to the manifest's own folder.
 
     Raises:
@@ -57,7 +57,7 @@ def find_listed(folder: Path, manifest: Path) -> RecordingSet:
 
 
 def _check_header(manifest: Path, columns: set[str]) -> None:
-    if not REQUIRED_COLUMNS <= columns or not columns <= REQUIRED_COLUMNS | OPTIONAL_COLUMNS:
+    if not columns >= REQUIRED_COLUMNS:
         raise UserError(
             f"{manifest} begins with the columns {', '.join(sorted(columns)) or 'of an empty file'}; "
             "expected the header path,speaker[,text][,split]"
@@ -70,7 +70,9 @@ def _listed(row: dict[str, str | None], folder: Path, line: str, manifest_folder
     if not name or not speaker:
         raise UserError(f"{line}: path and speaker must not be empty")
     if None in row:
-        raise UserError(f"{line} has more values than the header has columns; put texts with commas in quotes")
+        raise UserError(
+            f"{line} has more values than the header has columns; put texts with commas in quotes"
+        )
     if Path(speaker).name != speaker:
         raise UserError(f"{line}: speaker {speaker!r} would not do as the name of a folder")
     if split and split not in SPLITS:

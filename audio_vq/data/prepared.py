@@ -1,7 +1,7 @@
 """A prepared corpus on disk: `corpus.json`, `utterances.jsonl` and `audio.pcm`.
 
-`audio.pcm` holds little-endian 16-bit samples of all utterances, one after another. It is mapped, never loaded,
-so a crop costs a few pages however long the corpus is.
+`audio.pcm` holds little-endian 16-bit samples of all utterances, one after another. It is mapped, never
+loaded, so a crop costs a few pages however long the corpus is.
 """
 
 import json
@@ -96,8 +96,8 @@ class CorpusHeader:
             version = None
         if version != FORMAT_VERSION:
             raise UserError(
-                f"{path} does not describe a corpus this audio-vq reads ({FORMAT!r}, version {FORMAT_VERSION}); "
-                "prepare it again"
+                f"{path} does not describe a corpus this audio-vq reads (format {FORMAT!r}, "
+                f"version {FORMAT_VERSION}); prepare it again"
             )
         return cls(
             **{key: content[key] for key in _names(cls) if key in content}
@@ -122,8 +122,8 @@ class PreparedCorpus:
         """Open a prepared folder.
 
         Raises:
-            UserError: not a prepared corpus, an unfinished or damaged one, or one whose sample rate is not the
-                one required.
+            UserError: not a prepared corpus, an unfinished or damaged one, or one whose sample rate is not
+                the one required.
         """
         folder = Path(folder)
         header = CorpusHeader.read(folder)

@@ -26,17 +26,17 @@ def assign_splits(
 ) -> Assigned:
     """Give every utterance a split: a pure function of the seed, the texts and the splits already given.
 
-    Utterances with the same sentence (or, without text, each alone) form a group. In the order of a hash, groups
-    go to test until it holds 10 % of the utterances, then to valid until 5 %, the others to train; of three groups
-    or more, each split gets one. Splits that the corpus names are kept, and a split it names is not drawn for.
+    Utterances with the same sentence (or, without text, each alone) form a group. In the order of a hash,
+    groups go to test until it holds 10 % of the utterances, then to valid until 5 %, the others to train; of
+    three groups or more, each split gets one. Splits that the corpus names are kept, and not drawn for.
 
     All utterances of `test_speakers` go to test, except those whose sentence others say in train or valid.
 
     Raises:
-        UserError: unknown test speakers, nobody left to train on, or a sentence that the corpus itself puts into
-            both train and test.
+        UserError: unknown test speakers, nobody left to train on, or a sentence that the corpus itself puts
+            into both train and test.
     """
-    _check_speakers({utterance.speaker for utterance in utterances}, test_speakers)
+    check_test_speakers({utterance.speaker for utterance in utterances}, test_speakers)
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         if utterance.speaker not in test_speakers:
@@ -65,7 +65,8 @@ def _sentence(utterance: Utterance) -> str:
     return f"text {text}" if text else f"id {utterance.id}"
 
 
-def _check_speakers(speakers: Collection[str], test_speakers: Collection[str]) -> None:
+def check_test_speakers(speakers: Collection[str], test_speakers: Collection[str]) -> None:
+    """Raise UserError for a test speaker who is not there, or when nobody is left to train on."""
     known = ", ".join(sorted(speakers))
     if unknown := sorted(set(test_speakers) - set(speakers)):
         raise UserError(f"no speaker {', '.join(unknown)} to keep for testing; this corpus has {known}")

@@ -2,7 +2,7 @@
 
 While it grows there are `audio.pcm` and `utterances.partial.jsonl`: first a line with the settings, then
 one line per recording, an utterance or the reason why it was skipped. A line follows its samples. Going on
-means: keep the complete lines, cut `audio.pcm` after the last one's samples. The bytes are the same either way.
+means: keep the complete lines, cut `audio.pcm` after the last one's samples. The bytes are then the same.
 """
 
 import errno
@@ -48,7 +48,7 @@ class Spoken:
 class CorpusWriter:
     """Appends recordings to a prepared corpus; a context manager.
 
-    `utterances` and `skipped` hold what is written, also by an earlier, interrupted writer of the same settings.
+    `utterances` and `skipped` hold what is written, also by an earlier, interrupted writer.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, force: bool) -> None:

@@ -1,4 +1,4 @@
-"""The WaveNet one sample at a time in plain PyTorch: for GPUs, and the straight baseline of `audio-vq bench`."""
+"""The WaveNet one sample at a time in plain PyTorch: for GPUs, and the baseline of `audio-vq bench`."""
 
 from typing import cast
 

@@ -117,15 +117,15 @@ def step_weights(wavenet: WaveNet) -> StepWeights:
     channels = embedding.shape[1]
     layers = cast("list[GatedLayer]", list(wavenet.layers))
     residuals = [layer.residual for layer in layers if layer.residual is not None]
-    # reshape: a WaveNet of one layer has no residual matrix, which must still be an array of three axes
-    residual = [linear.weight.T.flatten() for linear in residuals] or [embedding[0, :0]]
-    residual_bias = [linear.bias for linear in residuals] or [embedding[0, :0]]
+    # a WaveNet of one layer has no residual matrices: none is still an array of three axes
+    residual = [embedding.new_empty(0, channels, channels), *(linear.weight.T[None] for linear in residuals)]
+    residual_bias = [embedding.new_empty(0, channels), *(linear.bias[None] for linear in residuals)]
     return StepWeights(
         embedding=_packed(embedding),
         taps=_packed(torch.stack([layer.weight for layer in layers]).transpose(2, 3)),
         dilations=np.array(wavenet.dilations, np.int64),
-        residual=_packed(torch.cat(residual).reshape(-1, channels, channels)),
-        residual_bias=_packed(torch.cat(residual_bias).reshape(-1, channels)),
+        residual=_packed(torch.cat(residual)),
+        residual_bias=_packed(torch.cat(residual_bias)),
         skip=_packed(wavenet.skip.weight.T),
         skip_bias=_packed(wavenet.skip.bias),
         hidden=_packed(wavenet.hidden.weight.T),

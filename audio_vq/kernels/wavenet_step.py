@@ -1,7 +1,7 @@
 """The WaveNet's inner loop over samples, compiled by numba.
 
-A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a ring,
-so that one sample costs one matrix-vector product per tap instead of a forward pass over the receptive field
+A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a
+ring, so that one sample costs one matrix-vector product per tap, not a pass over the receptive field
 (Le Paine et al. 2016, "Fast WaveNet generation algorithm").
 
 The equations are those of `models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. Matrices lie
@@ -68,7 +68,7 @@ def empty_rings(weights: StepWeights) -> Rings:
 
 
 @njit(**_COMPILE)
-def sample(
+def sample(  # noqa: PLR0917 - numba has no keyword-only arguments
     weights: StepWeights,
     rings: Rings,
     previous: int,
@@ -105,7 +105,7 @@ def sample(
 def teacher_forced(
     weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, targets: Ints
 ) -> Floats:
-    """Logits `(time, classes)`, every sample after the `targets` `(time,)` before it; the rest as in `sample`."""
+    """Logits `(time, classes)`, every sample after the targets before it; other arguments as in `sample`."""
     scratch = _scratch(weights)
     logits = np.empty((len(targets), len(scratch.logits)), np.float32)
     hop = len(targets) // max(len(conditioning), 1)
@@ -171,7 +171,7 @@ def _step(weights: StepWeights, rings: Rings, previous: int, conditioning: Float
 
 @njit(**_COMPILE)
 def _add_product(out: Floats, matrix: Floats, x: Floats) -> None:
-    """Adds x `(k,)` @ matrix `(k, n)` to out `(n,)`, eight rows at a time to load and store `out` less often."""
+    """Adds x `(k,)` @ matrix `(k, n)` to out `(n,)`, by eight rows: fewer loads and stores of `out`."""
     rows, columns = matrix.shape
     whole = rows - rows % 8
     for i in range(0, whole, 8):
@@ -239,12 +239,12 @@ def _draw(scratch: _Scratch, uniform: float, temperature: float, top_p: float) -
     for o in range(len(weight)):
         total += weight[o] if weight[o] >= threshold else 0.0
         cumulative[o] = total
-    return np.searchsorted(cumulative, uniform * total, side="right")
+    return int(np.searchsorted(cumulative, uniform * total, side="right"))
 
 
 @njit(**_COMPILE)
 def _nucleus(weight: Floats, candidates: Floats, top_p: float) -> float:
-    """The least weight in the smallest set of classes that holds `top_p` of all (Holtzman et al. 2020, eq. 2)."""
+    """The least weight in the smallest set that holds `top_p` of all (Holtzman et al. 2020, eq. 2)."""
     total = 0.0
     for o in range(len(weight)):
         total += weight[o]

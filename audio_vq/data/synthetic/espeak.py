@@ -1,7 +1,7 @@
 """espeak-ng through ctypes: text to samples, with the place of every phoneme.
 
-The engine's state is global and depends on all it has spoken: one engine per process, one process per speaker.
-espeak-ng is GPL-3 and stays at arm's length: the optional package `espeakng-loader` brings library and data.
+The engine's state is global and depends on all it has spoken: one engine per process, one process per
+speaker. espeak-ng is GPL-3 and stays at arm's length: the optional package `espeakng-loader` brings it.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ class _Event(ctypes.Structure):
         ("audio_position", ctypes.c_int),  # milliseconds
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_uint64),  # a union; for a phoneme its name in up to eight bytes
+        ("id", ctypes.c_char * 8),  # a union of eight bytes; for a phoneme its name
     )
 
 
@@ -101,8 +101,7 @@ class Espeak:
         while events and events[index].type != LAST_EVENT:
             event = events[index]
             if event.type == PHONEME_EVENT:
-                name = event.id.to_bytes(8, "little").split(b"\0")[0].decode()
-                self._phonemes.append(Phoneme(name, event.sample))
+                self._phonemes.append(Phoneme(event.id.decode(), event.sample))
             index += 1
         return 0
 
@@ -131,6 +130,6 @@ def _loader() -> ModuleType:
         import espeakng_loader
     except ModuleNotFoundError:
         raise UserError(
-            "the synthetic corpus needs espeak-ng, which is not installed; run pip install 'audio-vq[synthetic]'"
+            "the synthetic corpus needs the package espeakng-loader; run pip install 'audio-vq[synthetic]'"
         ) from None
     return espeakng_loader

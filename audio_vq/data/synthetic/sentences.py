@@ -8,7 +8,22 @@ from audio_vq.data.synthetic import words
 
 Choice = TypeVar("Choice")
 
-DETERMINERS = ("the", "the", "the", "a", "this", "that", "my", "your", "our", "their", "his", "her", "each", "another")
+DETERMINERS = (
+    "the",
+    "the",
+    "the",
+    "a",
+    "this",
+    "that",
+    "my",
+    "your",
+    "our",
+    "their",
+    "his",
+    "her",
+    "each",
+    "another",
+)
 ANYTHING = (words.PEOPLE, words.ANIMALS, words.THINGS, words.THINGS)  # things twice: drawn twice as often
 ANYONE = (words.PEOPLE, words.PEOPLE, words.ANIMALS)
 SPELT_WITH_A_VOWEL_SPOKEN_WITHOUT = ("use", "usual")  # they begin with the sound of "you"
@@ -36,7 +51,9 @@ class Grammar:
             self._request,
             self._question,
             lambda: f"{self._someone()} {self._past()} {self._several(0.55)} {self._place()}",
-            lambda: f"there {self._one(('are', 'were'))} {self._several(0.8)} {self._place()}{self._ending()}",
+            lambda: (
+                f"there {self._one(('are', 'were'))} {self._several(0.8)} {self._place()}{self._ending()}"
+            ),
             lambda: f"{self._one(words.OPENINGS)} {self._someone()} {self._past()} {self._thing(ANYTHING)}",
             self._event,
             self._deed,

@@ -31,8 +31,8 @@ class Voice:
     gender: str  # M or F
     accent: Accent
     rate: int  # words per minute, before the warp
-    # The audio is played faster by this factor. It moves the vocal tract's resonances, also those of fricatives
-    # and bursts, which espeak-ng plays back from the same recordings whatever the voice.
+    # The audio is played faster by this factor, which moves all resonances: also those of fricatives and
+    # bursts, which espeak-ng plays back from the same recordings whatever the voice.
     warp: float
     equaliser_db: tuple[float, ...]  # at the corners in renderer.EQUALISER_HZ: microphone, vocal effort
     variant: str  # text of the espeak-ng voice file
@@ -47,7 +47,7 @@ def make_voices(count: int, seed: int) -> list[Voice]:
 
     Pitch and tract length are stratified: no two voices of a gender share a stratum of either.
     """
-    draw = random.Random(7 + seed).random  # the one method promised to stay the same; 7: heard and found good
+    draw = random.Random(seed).random  # the one method promised to stay the same from one Python to the next
 
     def between(low: float, high: float) -> float:
         return low + (high - low) * draw()
@@ -66,12 +66,18 @@ def make_voices(count: int, seed: int) -> list[Voice]:
         # gender alternates by twos, accent by fours: each gender gets every accent
         accent = AMERICAN if index // 2 % 2 == 0 else BRITISH[index // 4 % len(BRITISH)]
         name = f"p9{index + 1:02d}"
-        voices.append(_voice(name, gender, accent, pitch, tract, between))
+        voices.append(_voice(name, gender, accent, pitch=pitch, tract=tract, between=between))
     return voices
 
 
 def _voice(
-    name: str, gender: str, accent: Accent, pitch: float, tract: float, between: Callable[[float, float], float]
+    name: str,
+    gender: str,
+    accent: Accent,
+    *,
+    pitch: float,  # Hz
+    tract: float,  # resonances over the average's
+    between: Callable[[float, float], float],
 ) -> Voice:
     warp = round(tract**0.7, 3)  # the rest of the tract's scaling is in the formants
     span = pitch * between(0.25, 0.65)  # Hz
@@ -95,8 +101,10 @@ def _voice(
     lines.append("tone " + " ".join(f"{hertz} {round(between(low, high))}" for hertz, low, high in tone))
     lines.append(f"consonants {round(between(75, 125))} {round(between(75, 125))}")
     lines.append(f"voicing {round(between(85, 110))}")
-    breath = max(0.0, between(-2, 2.5))  # about half of the voices have none
-    lines.append("breath " + " ".join(str(round(breath * share)) for share in (0, 1, 1.5, 1.5, 1.5, 1.2, 1, 1)))
+    breath = between(-2, 2.5)  # about half of the voices have none
+    if breath > 0:
+        shares = (0, 1, 1.5, 1.5, 1.5, 1.2, 1, 1)  # per formant
+        lines.append("breath " + " ".join(str(round(breath * share)) for share in shares))
     return Voice(
         name=name,
         gender=gender,

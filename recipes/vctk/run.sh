@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# VCTK: prepare, align, train, convert, prior, sample, analyse.
+#
+#   bash recipes/vctk/run.sh --corpus VCTK-Corpus-0.92 --work work/vctk --model small --minutes 20 --prior-minutes 3
+#
+# --corpus DIR         VCTK 0.92 or 0.80; without it, 0.92 is downloaded (11 GB) into the work folder
+# --work DIR           everything is written here                                       (work/vctk)
+# --model NAME         small (two CPU cores), base (one GPU), paper (section 4.3)       (small)
+# --minutes N          training of the VQ-VAE                                           (20)
+# --prior-minutes N    training of the prior                                            (3)
+# --from STAGE         redo this stage and those after it
+# --set KEY=VALUE      further settings for `audio-vq train`, as often as wanted
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+stages="download prepare align train held_out convert train_prior sample analyze"
+corpus="" work=work/vctk model=small minutes=20 prior_minutes=3 from="" settings=()
+
+usage() { sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'; }
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit ;;
+    --corpus | --work | --model | --minutes | --prior-minutes | --from | --set)
+      [ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
+      case $1 in
+        --corpus) corpus=$2 ;;
+        --work) work=$2 ;;
+        --model) model=$2 ;;
+        --minutes) minutes=$2 ;;
+        --prior-minutes) prior_minutes=$2 ;;
+        --from) from=$2 ;;
+        --set) settings+=("$2") ;;
+      esac
+      shift 2 ;;
+    *) echo "unknown option $1; see --help" >&2; exit 2 ;;
+  esac
+done
+[ -z "$corpus" ] || [ -d "$corpus" ] || { echo "--corpus $corpus: no such folder" >&2; exit 2; }
+
+source "$here/../stages.sh"
+check_from $stages
+source "$here/../environment.sh" synthetic,judges
+
+download() {
+  curl --location --fail --continue-at - --output "$work/vctk.zip" \
+    https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip
+  echo "8a6ba2946b36fcbef0212cad601f4bfa  $work/vctk.zip" | md5sum --check
+  python -m zipfile --extract "$work/vctk.zip" "$1"
+}
+if [ -z "$corpus" ]; then
+  corpus=$work/download
+  stage download "$corpus" download "$corpus"
+fi
+
+run=$work/$model prior=$work/$model-prior
+stage prepare "$work/corpus" audio-vq prepare vctk "$corpus" "$work/corpus"
+stage align "$work/phones" audio-vq align "$work/corpus" "$work/phones"
+stage --continues train "$run" \
+  audio-vq train data="$work/corpus" run="$run" model="$model" train.minutes="$minutes" "${settings[@]}"
+stage held_out "$work/held_out" python "$here/../held_out.py" "$work/corpus" "$work/held_out" --count 2
+targets=$(audio-vq info "$run" --json | python -c 'import json, sys; print(*json.load(sys.stdin)["speakers"][:5])')
+stage convert "$work/converted" \
+  audio-vq convert "$run" "$work/held_out" ${targets:+--to ${targets// / --to }} --out "$work/converted" --force
+stage --continues train_prior "$prior" \
+  audio-vq train-prior model="$run" data="$work/corpus" run="$prior" train.minutes="$prior_minutes"
+stage sample "$work/samples" \
+  audio-vq sample "$prior" "$run" --speaker "${targets%% *}" --seconds 3 --count 4 --out "$work/samples" --force
+stage analyze "$work/report" \
+  audio-vq analyze "$run" "$work/corpus" --alignments "$work/phones" --out "$work/report" --force
+
+cat <<END
+
+listen   $work/held_out (recordings), $work/converted (other voices), $work/samples (from the prior)
+look     $work/report/report.html
+numbers  $run/metrics.jsonl, $work/report/metrics.json
+END

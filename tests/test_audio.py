@@ -1,0 +1,200 @@
+"""Waveforms in and out: every promise of audio.py against an independent computation."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_vq.audio import (
+    active_rms,
+    find_audio_files,
+    from_pcm16,
+    log_mel,
+    mu_law_decode,
+    mu_law_encode,
+    normalise_loudness,
+    read_audio,
+    resample,
+    to_pcm16,
+    trim_silence,
+    write_audio,
+)
+from audio_vq.errors import UserError
+
+
+def tone(frequency, seconds, rate, amplitude=0.5):
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_written_audio_reads_back_within_half_a_step(tmp_path, suffix):
+    waveform = tone(200, 0.5, 16000)
+    write_audio(tmp_path / f"a{suffix}", waveform, 16000)
+    audio = read_audio(tmp_path / f"a{suffix}")
+    assert audio.sample_rate == 16000
+    assert np.abs(audio.waveform - waveform).max() <= 0.5 / 32768 + 1e-7  # float32 rounding
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@given(st.lists(st.integers(-32768, 32767), min_size=1))
+def test_pcm16_round_trip_is_exact(samples):
+    pcm = np.array(samples, np.int16)
+    np.testing.assert_array_equal(to_pcm16(from_pcm16(pcm)), pcm)
+
+
+def test_samples_beyond_full_scale_clip_instead_of_wrapping():
+    assert to_pcm16(np.array([1.5, -1.5], np.float32)).tolist() == [32767, -32768]
+
+
+def test_channels_are_averaged_and_rates_converted(tmp_path):
+    left, right = tone(200, 1, 44100), tone(300, 1, 44100)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), 44100, subtype="FLOAT")
+    audio = read_audio(tmp_path / "stereo.wav", 16000)
+    expected = (tone(200, 1, 16000) + tone(300, 1, 16000)) / 2
+    assert audio.sample_rate == 16000
+    inner = slice(800, -800)  # away from where the filter meets the ends
+    np.testing.assert_allclose(audio.waveform[inner], expected[inner], atol=1e-4)
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold():
+    assert np.abs(resample(tone(11000, 1, 48000), 48000, 16000)[800:-800]).max() < 1e-4
+
+
+def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
+    loud = tone(200, 0.1, 16000, amplitude=4)
+    soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6)
+
+
+def bad_files(folder):
+    (folder / "text.wav").write_text("not audio at all")
+    (folder / "empty.flac").touch()
+    soundfile.write(folder / "nothing.wav", np.zeros(0, np.float32), 16000)
+    soundfile.write(folder / "nan.wav", np.array([0, np.nan], np.float32), 16000, subtype="FLOAT")
+    (folder / "folder.wav").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("text.wav", "not audio"),
+        ("empty.flac", "not audio"),
+        ("nothing.wav", "no samples"),
+        ("nan.wav", "NaN"),
+        ("absent.wav", "no such file"),
+        ("folder.wav", "folder"),
+    ],
+)
+def test_bad_files_are_named_with_their_fault(tmp_path, name, reason):
+    bad_files(tmp_path)
+    with pytest.raises(UserError, match=reason) as caught:
+        read_audio(tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_suffixes_are_not_written(tmp_path):
+    with pytest.raises(UserError, match="mp3"):
+        write_audio(tmp_path / "a.mp3", tone(200, 0.1, 16000), 16000)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_trimming_leaves_the_margin_and_says_what_it_took(rate):
+    silence = np.zeros(rate, np.float32)
+    waveform = np.concatenate([silence, tone(200, 1, rate), silence])
+    trimmed = trim_silence(waveform, rate, top_db=40, margin_seconds=0.1)
+    end = trimmed.offset_samples + len(trimmed.waveform)
+    np.testing.assert_array_equal(trimmed.waveform, waveform[trimmed.offset_samples : end])
+    # frames of 25 ms every 5 ms may reach that much further out than the sound, never less far
+    assert 0.9 - 0.03 <= trimmed.offset_samples / rate <= 0.9
+    assert 2.1 <= end / rate <= 2.1 + 0.03
+
+
+def test_trimming_speech_without_silence_takes_nothing():
+    waveform = tone(200, 1, 16000)
+    trimmed = trim_silence(waveform, 16000, top_db=40, margin_seconds=0.1)
+    assert trimmed.offset_samples == 0
+    np.testing.assert_array_equal(trimmed.waveform, waveform)
+
+
+@pytest.mark.parametrize("pause_seconds", [0, 2])
+@pytest.mark.parametrize("amplitude", [0.01, 0.9])
+def test_loudness_is_that_of_the_active_part(amplitude, pause_seconds):
+    waveform = np.concatenate([tone(200, 1, 16000, amplitude), np.zeros(pause_seconds * 16000, np.float32)])
+    levelled = normalise_loudness(waveform, -23)
+    assert 20 * np.log10(np.sqrt((levelled[:16000] ** 2).mean())) == pytest.approx(-23, abs=0.01)
+
+
+def test_a_peak_limits_the_gain():
+    waveform = tone(200, 1, 16000, 0.01)
+    waveform[8000] = 1.0
+    assert np.abs(normalise_loudness(waveform, -3)).max() == pytest.approx(0.95)
+
+
+def test_silence_has_no_level():
+    silence = np.zeros(1000, np.float32)
+    assert active_rms(silence) == 0
+    np.testing.assert_array_equal(normalise_loudness(silence, -23), silence)
+
+
+@settings(deadline=None)  # the first call imports torchaudio
+@given(st.floats(-1, 1), st.sampled_from([64, 256, 1024]))
+def test_mu_law_inverts_within_its_step(value, classes):
+    mu = classes - 1
+    index = mu_law_encode(torch.tensor([value]), classes)
+    assert 0 <= index.item() < classes
+    # derivative of the expansion at |x|: one step in the compressed domain is 2/mu, rounding errs by half of it
+    half_step = np.log1p(mu) * (1 + mu * abs(value)) / mu / mu
+    slack = 1 + np.log1p(mu) / mu  # the step grows towards the far end of the interval
+    assert abs(mu_law_decode(index, classes).item() - value) <= half_step * slack + 1e-6
+
+
+def test_mu_law_classes_survive_decoding():
+    indices = torch.arange(256)
+    decoded = mu_law_decode(indices)
+    assert decoded.dtype == torch.float32
+    assert torch.equal(mu_law_encode(decoded), indices)
+
+
+def test_mu_law_clips_what_lies_beyond_full_scale():
+    assert mu_law_encode(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+
+
+def test_log_mel_finds_a_tone_in_its_band():
+    import librosa
+
+    mel = log_mel(tone(1000, 1, 16000), 16000, 160)
+    assert mel.shape == (80, 101)
+    centres = librosa.mel_frequencies(82, fmin=0, fmax=8000)[1:-1]
+    assert abs(centres[mel[:, 50].argmax()] - 1000) < 60  # the bands there lie some 50 Hz apart
+
+
+def test_log_mel_is_a_logarithm_of_magnitude():
+    waveform = tone(1000, 0.5, 16000)
+    difference = log_mel(waveform, 16000, 160) - log_mel(waveform / 10, 16000, 160)
+    assert difference.max() == pytest.approx(np.log(10), abs=1e-3)
+
+
+@pytest.mark.parametrize("samples", [1, 159, 160, 1000])
+def test_log_mel_has_a_frame_per_hop_even_of_little(samples):
+    mel = log_mel(np.zeros(samples, np.float32), 16000, 160)
+    assert mel.shape == (80, 1 + samples // 160)
+    assert np.isfinite(mel).all()
+
+
+def test_audio_files_are_found_once_and_sorted(tmp_path):
+    for name in ("b.wav", "a/c.FLAC", "a/notes.txt", "a/.hidden.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    found = find_audio_files([tmp_path, tmp_path / "b.wav", tmp_path / "a" / "notes.txt"])
+    assert found == [tmp_path / "a" / "c.FLAC", tmp_path / "a" / "notes.txt", tmp_path / "b.wav"]
+
+
+def test_nothing_found_is_a_mistake(tmp_path):
+    with pytest.raises(UserError, match="no audio file"):
+        find_audio_files([tmp_path])
+    with pytest.raises(UserError, match="no such file"):
+        find_audio_files([tmp_path / "absent"])
