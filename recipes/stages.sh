@@ -1,13 +1,12 @@
-# Sourced by recipes: named stages, each with a log and a mark.
+# Sourced by recipes: their options, and named stages, each with a log and a mark.
 #
-#   work=DIR; from=STAGE or empty; source stages.sh
+#   source stages.sh; parse_options "work minutes from …" "$@"; begin STAGE…
 #   stage NAME OUTPUT COMMAND…
 #   stage --continues NAME OUTPUT COMMAND…     (a changed command goes on from OUTPUT instead of removing it: training)
 #
-# A stage whose mark holds exactly this command is skipped. A changed command, or --from, removes OUTPUT first; once a stage
-# has run, those after it run too.
+# A stage whose mark holds exactly this command is skipped. Once a stage has run, those after it run too. --from, a changed
+# command, and a stage before it that ran, remove OUTPUT first.
 
-mkdir -p "$work/logs"
 ran_before=no # whether a stage has run in this call
 
 stage() {
@@ -21,7 +20,9 @@ stage() {
     echo "[$name] done before"
     return
   fi
-  if [ "${again:-no}" = yes ] || { [ -e "$mark" ] && [ $continues = no ]; }; then rm -rf "$output"; fi
+  # what is not removed goes on where an interrupted call left it
+  if [ "${again:-no}" = yes ]; then rm -rf "$output"; fi
+  if [ $continues = no ] && { [ -e "$mark" ] || [ $ran_before = yes ]; }; then rm -rf "$output"; fi
   rm -f "$mark"
   ran_before=yes
   echo "[$name] $*"
@@ -35,9 +36,26 @@ stage() {
   echo "[$name] $((SECONDS - start)) s"
 }
 
-check_from() { # the stage named by --from must exist
+parse_options() { # "--prior-minutes 3" sets $prior_minutes; --set adds to ${settings[@]}; the header is the help
+  local known=" $1 " name
+  shift
+  while [ $# -gt 0 ]; do
+    name=${1#--}
+    if [ "$1" = -h ] || [ "$1" = --help ]; then
+      sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p}' "$0"
+      exit
+    fi
+    [[ $1 == --* && $known == *" $name "* ]] || { echo "unknown option $1; see --help" >&2; exit 2; }
+    [ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
+    if [ "$name" = set ]; then settings+=("$2"); else printf -v "${name//-/_}" %s "$2"; fi
+    shift 2
+  done
+}
+
+begin() { # the stages there are; the one named by --from must be among them
   [ -z "$from" ] || [[ " $* " == *" $from "* ]] || {
-    echo "--from $from: no such stage; expected one of $*" >&2
+    echo "--from $from: no such stage; expected one of: $*" >&2
     exit 2
   }
+  mkdir -p "$work/logs"
 }

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from audio_vq.audio import write_audio
+from audio_vq.data.folder import find_folder
+from audio_vq.data.prepare import Processing, SplitRule, prepare
 
 VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 
@@ -11,3 +16,27 @@ VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory):
+    """A prepared corpus of generated sounds: three speakers (pitches), six recordings each, about a second long."""
+    recordings = tmp_path_factory.mktemp("recordings")
+    rng = np.random.default_rng(0)
+    for speaker, pitch in (("ann", 210.0), ("ben", 110.0), ("cleo", 170.0)):
+        for number in range(6):
+            write_audio(recordings / speaker / f"{speaker}_{number}.wav", babble(rng, pitch), 16000)
+    out = tmp_path_factory.mktemp("prepared") / "corpus"
+    prepare(find_folder(recordings), out, Processing(), SplitRule(), workers=1)
+    return out
+
+
+def babble(rng, pitch, seconds=1.2, sample_rate=16000):
+    """Vowel-like and noise-like stretches of 0.1 s, float32 `(time,)`."""
+    pieces = []
+    for _ in range(round(seconds / 0.1)):
+        time = np.arange(sample_rate // 10) / sample_rate
+        formant = rng.choice([400.0, 800.0, 1600.0])
+        voiced = np.sin(2 * np.pi * pitch * time) * np.sin(2 * np.pi * formant * time)
+        pieces.append(0.3 * voiced if rng.random() < 0.6 else 0.05 * rng.standard_normal(len(time)))
+    return np.concatenate(pieces).astype(np.float32)

@@ -25,7 +25,9 @@ from audio_vq.errors import UserError
 
 
 def tone(frequency, seconds, rate, amplitude=0.5):
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -65,7 +67,9 @@ def test_resampling_removes_what_the_new_rate_cannot_hold():
 def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
     loud = tone(200, 0.1, 16000, amplitude=4)
     soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
-    np.testing.assert_allclose(read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6)
+    np.testing.assert_allclose(
+        read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6
+    )
 
 
 def bad_files(folder):

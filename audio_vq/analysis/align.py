@@ -171,7 +171,7 @@ def _seconds(frame: int) -> float:
 
 
 def in_source_time(phones: Sequence[PhoneStart], seconds: float, offset_seconds: float) -> Alignment:
-    """Contiguous from 0 to the end of the prepared audio in source time; before `offset_seconds` there is SIL."""
+    """From 0 to the end of the prepared audio in source time; before `offset_seconds` there is SIL."""
     starts, labels = [0.0], [SILENCE]
     for phone in phones:
         start = offset_seconds + min(phone.seconds, seconds)

@@ -41,7 +41,7 @@ def dictionary_words() -> frozenset[str]:
 
 
 def pronounce(words: Iterable[str]) -> dict[str, str]:
-    """ARPAbet phones of each word, separated by blanks; words espeak-ng has no such phones for are left out."""
+    """ARPAbet phones of each word, separated by blanks; without the words espeak-ng has no phones for."""
     require_judge("espeakng_loader")
     with tempfile.TemporaryDirectory() as name:
         write_english_data(Path(name), {})

@@ -75,7 +75,7 @@ def phone_class(phone: str) -> str:
 
 
 def phone_order(phones: Sequence[str]) -> list[str]:
-    """Phones class by class: vowels, approximants, … as in ARPABET_CLASSES; then silence, then unknown labels."""
+    """Phones class by class: vowels, approximants, … as in CLASS_COLOURS; unknown labels last."""
     classes = list(CLASS_COLOURS)
     listed = list(_CLASS_OF)
     return sorted(
@@ -98,7 +98,8 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r'(<svg [^>]*?)width="[^"]*pt"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)height="[^"]*pt"', rf'\1role="img" aria-label="{html.escape(description)}"', svg, count=1)
+    label = f'role="img" aria-label="{html.escape(description)}"'
+    svg = re.sub(r'(<svg [^>]*?)height="[^"]*pt"', rf"\1{label}", svg, count=1)
     return svg.replace(_INK, "currentColor")
 
 
@@ -127,7 +128,7 @@ def draw_excerpt(excerpt: Excerpt) -> Figure:
 
 
 def mel_band(hz: float, bands: int, sample_rate: int) -> float:
-    """Which of `bands` mel bands from 0 to half the sample rate is centred at `hz`; fractions lie between bands."""
+    """Which of `bands` mel bands up to half the sample rate is centred at `hz`; a fraction lies between two."""
     return _mel(hz) / _mel(sample_rate / 2) * (bands + 1) - 1
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
 
 MATRIX_CAPTION = (
-    "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A unit "
-    "that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit is mapped "
-    "to it. Scored utterances only."
+    "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A "
+    "unit that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit "
+    "is mapped to it. Scored utterances only."
 )
 
 
@@ -137,8 +137,8 @@ def _phone_protocol(analysis: Analysis) -> str:
     return (
         f"Each unit is read as the phone it occurred with most in {len(selection.mapping)} utterances "
         f"({selection.mapping_name}), and this reading is scored on {phones.num_frames} frames of "
-        f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} phone "
-        "classes. Intervals: bootstrap over utterances."
+        f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} "
+        "phone classes. Intervals: bootstrap over utterances."
     )
 
 
@@ -174,8 +174,8 @@ def _matrix(analysis: Analysis) -> Drawing:
 
 def _usage(analysis: Analysis) -> Drawing:
     caption = (
-        f"How often each unit occurs in the {analysis.selection.split} split, commonest first. Perplexity is two "
-        "to the unigram entropy: the size of an evenly used codebook that says as much."
+        f"How often each unit occurs in the {analysis.selection.split} split, commonest first. Perplexity is "
+        "two to the unigram entropy: the size of an evenly used codebook that says as much."
     )
     return _draw(plots.draw_usage(analysis.counts), "usage", caption)
 
@@ -197,7 +197,7 @@ def _facts(analysis: Analysis) -> dict[str, str]:
     return {
         "corpus": f"{corpus.folder} ({corpus.header.corpus}, from {corpus.source})",
         "alignments": str(selection.scored_corpus.folder),
-        "split": f"{selection.split}, {len(selection.scored)} utterances scored, {skipped} without an alignment",
+        "split": f"{selection.split}: {len(selection.scored)} utterances scored, {skipped} have no alignment",
         "unit → phone map": f"{selection.mapping_name}, {len(selection.mapping)} utterances",
         "latents": "bits per waveform sample on fixed crops of the split, by speakers the model knows"
         if analysis.latents_used

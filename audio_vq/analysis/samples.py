@@ -22,13 +22,13 @@ EXCERPTS = 3
 MEL_HOP_SECONDS = 0.01
 
 INTRODUCTION = (
-    f"The first {EXCERPT_SECONDS:g} seconds of up to {EXCERPTS} scored utterances: the recording, and what the "
-    "decoder makes of its units."
+    f"The first {EXCERPT_SECONDS:g} seconds of up to {EXCERPTS} scored utterances: the recording, and what "
+    "the decoder makes of its units."
 )
 CAPTION = (
-    "Log-mel spectrogram (25 ms windows every 10 ms), phones of the alignment, and units. A unit has the colour of "
-    "the phone it is mapped to: where the two strips agree, the unit was read as the right kind of sound. Numbers "
-    "are unit indices; repeated units are drawn as one box."
+    "Log-mel spectrogram (25 ms windows every 10 ms), phones of the alignment, and units. A unit has the "
+    "colour of the phone it is mapped to: where the two strips agree, the unit was read as the right kind of "
+    "sound. Numbers are unit indices; repeated units are drawn as one box."
 )
 
 

@@ -22,8 +22,8 @@ def align(
 ) -> None:
     """Find the phones of English transcripts in their recordings.
 
-    By PocketSphinx; words it lacks are pronounced by espeak-ng. Alignments that OUT holds already are kept: an
-    interrupted run goes on where it stood.
+    By PocketSphinx; words it lacks are pronounced by espeak-ng. Alignments that OUT holds already are kept:
+    an interrupted run goes on where it stood.
 
     Example: audio-vq align data/vctk data/vctk-phones
     """

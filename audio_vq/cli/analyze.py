@@ -70,7 +70,8 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
         f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
-        f"perplexity {metrics['perplexity']:.1f}, {metrics['used_units']} of {metrics['codebook_size']} units\n"
+        f"perplexity {metrics['perplexity']:.1f}, "
+        f"{metrics['used_units']} of {metrics['codebook_size']} units occur\n"
         f"{out / 'report.html'}\n"
     )
 

@@ -37,8 +37,7 @@ def find_folder(folder: Path) -> RecordingSet:
 def find_listed(folder: Path, manifest: Path) -> RecordingSet:
     """Recordings listed in a CSV file with the header `path,speaker[,text][,split]`, in its order.
 
-    Other columns are ignored.
-    Paths are relative to `folder` or else to the manifest's own folder.
+    Paths are relative to `folder` or else to the manifest's own folder. Other columns are ignored.
 
     Raises:
         UserError: no such manifest, a wrong header, or a line that cannot be understood.

@@ -148,7 +148,7 @@ def complete(
         speakers=tuple(speakers),
         splits=_sizes(assigned.utterances, sample_rate),
         skipped=(*writer.skipped, *left_out),
-        settings={**settings, **asdict(rule)},
+        settings={**settings, "seed": rule.seed, "test_speakers": list(rule.test_speakers)},
         speaker_info={name: dict(speaker_info[name]) for name in speakers if name in speaker_info},
     )
     writer.finish(assigned.utterances, header)

@@ -1,8 +1,8 @@
 """Unit sequences from the prior, and the bits it needs for given ones.
 
-Sequences may be longer than the prior's context. Then the oldest units are forgotten, half a context at a time:
-each unit is predicted from the speaker and at least the `context // 2` units before it. Moving the window by one
-unit would change everything cached; moving it by half a context costs one pass over the window now and then.
+Sequences may be longer than the prior's context. Then the oldest units are forgotten, half a context at a
+time: each unit is predicted from the speaker and at least the `context // 2` units before it. Moving the
+window by one unit would change all that is cached; by half a context, it costs a pass over it now and then.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def sample_units(prior: PriorModel, speaker: Tensor, num_units: int, options: Sa
 
 
 class CachedPrior:
-    """Predicts the next unit again and again; keeps keys and values of the past, so that each costs one step."""
+    """Predicts the next unit again and again; keeps keys and values of the past: each costs one step."""
 
     def __init__(self, prior: PriorModel, speaker: Tensor) -> None:
         self.prior = prior
@@ -47,7 +47,7 @@ class CachedPrior:
         self.caches = prior.empty_caches(len(speaker))
 
     def logits(self, units: Tensor) -> Tensor:
-        """Logits `(batch, K)` of what follows `units` `(batch, time)`: none at first, one more in every call."""
+        """Logits `(batch, K)` of what follows `units` `(batch, time)`: none at first, one more each call."""
         time = units.shape[1]
         if 1 + time - self.start > self.prior.context:  # the speaker and the window
             self.start = time - self.prior.context // 2

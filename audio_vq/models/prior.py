@@ -1,8 +1,8 @@
 """Transformer prior: p(units | speaker), one unit at a time.
 
-van den Oord et al. 2017, section 4.3, trains an autoregressive prior over the frozen units; here it is a decoder-only
-transformer (Vaswani et al. 2017) with today's parts: RMSNorm before each sublayer (Zhang & Sennrich 2019), rotary
-positions (Su et al. 2021), SwiGLU (Shazeer 2020).
+van den Oord et al. 2017, section 4.3, trains an autoregressive prior over the frozen units; here it is a
+decoder-only transformer (Vaswani et al. 2017) with today's parts: RMSNorm before each sublayer (Zhang &
+Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020).
 
     inputs    speaker  u_0   u_1   …  u_{T−2}
                  │      │     │          │
@@ -56,6 +56,7 @@ class PriorModel(nn.Module):
         self,
         codebook_size: int,
         speakers: int,
+        *,
         layers: int,
         heads: int,
         channels: int,
@@ -64,23 +65,26 @@ class PriorModel(nn.Module):
     ) -> None:
         super().__init__()
         self.context = context
+        self.heads = heads
+        self.head_channels = channels // heads
         self.embedding = nn.Embedding(codebook_size, channels)
         self.speaker = nn.Embedding(speakers, channels)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(channels, heads, dropout) for _ in range(layers))
+        blocks = [Block(channels, heads, dropout) for _ in range(layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(channels)
         self.output = nn.Linear(channels, codebook_size, bias=False)
         self.apply(_initialise)
-        for block in self.blocks:  # each adds to the same sum: start it as wide as one of them (GPT-2)
+        for block in blocks:  # each adds to the same sum: start it as wide as one of them (GPT-2)
             for linear in (block.attention.output, block.mlp.output):
                 nn.init.normal_(linear.weight, std=0.02 / (2 * layers) ** 0.5)
 
     def forward(self, units: Tensor, speaker: Tensor) -> Tensor:
-        """Logits `(batch, K, time)` of units `(batch, time)`; those at t depend on speaker and units before t."""
+        """Logits `(batch, K, time)` of `(batch, time)`; those at t depend on speaker and units before t."""
         return self.predict(self.inputs(units[:, :-1], speaker)).transpose(1, 2)
 
     def inputs(self, units: Tensor, speaker: Tensor) -> Tensor:
-        """What the blocks read, `(batch, 1 + time, channels)`: speaker `(batch,)`, then units `(batch, time)`."""
+        """What the blocks read, `(batch, 1 + time, channels)`: `speaker` `(batch,)`, then units."""
         return torch.cat([self.speaker(speaker)[:, None], self.embedding(units)], 1)
 
     def predict(self, inputs: Tensor, caches: Sequence[KeyValues] | None = None) -> Tensor:
@@ -89,16 +93,15 @@ class PriorModel(nn.Module):
         With caches the inputs follow those already in them: many into empty caches, or one.
         """
         start = caches[0].length if caches else 0
-        rotation = rotary(start, inputs.shape[1], self.blocks[0].attention.head_channels, inputs)
+        rotation = rotary(start, inputs.shape[1], self.head_channels, inputs)
         x = self.dropout(inputs)
-        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
-            x = block(x, rotation, cache)
+        for i, block in enumerate(self.blocks):
+            x = block(x, rotation, caches[i] if caches else None)
         return self.output(self.norm(x))
 
     def empty_caches(self, batch: int) -> list[KeyValues]:
         """Caches for sequences of `context` inputs."""
-        attention = self.blocks[0].attention
-        shape = (batch, attention.heads, self.context, attention.head_channels)
+        shape = (batch, self.heads, self.context, self.head_channels)
         weight = self.embedding.weight
         return [KeyValues(weight.new_empty(shape), weight.new_empty(shape)) for _ in self.blocks]
 
@@ -153,7 +156,7 @@ class MLP(nn.Module):
 
 
 def rotary(start: int, length: int, channels: int, like: Tensor) -> Tensor:
-    """Cosines and sines `(2, length, channels / 2)` of positions start, start + 1 … (Su et al. 2021, eq. 15)."""
+    """Cosines and sines `(2, length, channels / 2)` of positions from `start` (Su et al. 2021, eq. 15)."""
     # float64: at position 1000 a float32 angle would be off by 1e-4
     exponent = torch.arange(0, channels, 2, device=like.device, dtype=torch.float64) / channels
     position = torch.arange(start, start + length, device=like.device, dtype=torch.float64)

@@ -13,31 +13,12 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-stages="prepare train held_out convert train_prior sample analyze"
 work=work/demo minutes=9 prior_minutes=1.5 speakers=24 utterances=60 from="" settings=()
 
-usage() { sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'; }
-while [ $# -gt 0 ]; do
-  case $1 in
-    -h | --help) usage; exit ;;
-    --work | --minutes | --prior-minutes | --speakers | --utterances | --from | --set)
-      [ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
-      case $1 in
-        --work) work=$2 ;;
-        --minutes) minutes=$2 ;;
-        --prior-minutes) prior_minutes=$2 ;;
-        --speakers) speakers=$2 ;;
-        --utterances) utterances=$2 ;;
-        --from) from=$2 ;;
-        --set) settings+=("$2") ;;
-      esac
-      shift 2 ;;
-    *) echo "unknown option $1; see --help" >&2; exit 2 ;;
-  esac
-done
-
 source "$here/../stages.sh"
-check_from $stages
+parse_options "work minutes prior-minutes speakers utterances from set" "$@"
+
+begin prepare train held_out convert train_prior sample analyze
 source "$here/../environment.sh" synthetic,judges
 
 run=$work/small prior=$work/prior
@@ -49,7 +30,7 @@ stage held_out "$work/held_out" python "$here/../held_out.py" "$work/corpus" "$w
 targets=$(audio-vq info "$run" --json | python -c 'import json, sys; print(*json.load(sys.stdin)["speakers"][:5])')
 stage convert "$work/converted" \
   audio-vq convert "$run" "$work/held_out" --to ${targets// / --to } --out "$work/converted" --force
-stage --continues train_prior "$prior" \
+stage train_prior "$prior" \
   audio-vq train-prior model="$run" data="$work/corpus" run="$prior" train.minutes="$prior_minutes"
 stage sample "$work/samples" \
   audio-vq sample "$prior" "$run" --speaker "${targets%% *}" --seconds 3 --count 4 --out "$work/samples" --force

@@ -13,38 +13,19 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-stages="download prepare align train held_out convert train_prior sample analyze"
 corpus="" work=work/vctk model=small minutes=20 prior_minutes=3 from="" settings=()
 
-usage() { sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'; }
-while [ $# -gt 0 ]; do
-  case $1 in
-    -h | --help) usage; exit ;;
-    --corpus | --work | --model | --minutes | --prior-minutes | --from | --set)
-      [ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
-      case $1 in
-        --corpus) corpus=$2 ;;
-        --work) work=$2 ;;
-        --model) model=$2 ;;
-        --minutes) minutes=$2 ;;
-        --prior-minutes) prior_minutes=$2 ;;
-        --from) from=$2 ;;
-        --set) settings+=("$2") ;;
-      esac
-      shift 2 ;;
-    *) echo "unknown option $1; see --help" >&2; exit 2 ;;
-  esac
-done
+source "$here/../stages.sh"
+parse_options "corpus work model minutes prior-minutes from set" "$@"
 [ -z "$corpus" ] || [ -d "$corpus" ] || { echo "--corpus $corpus: no such folder" >&2; exit 2; }
 
-source "$here/../stages.sh"
-check_from $stages
+begin download prepare align train held_out convert train_prior sample analyze
 source "$here/../environment.sh" synthetic,judges
 
 download() {
   curl --location --fail --continue-at - --output "$work/vctk.zip" \
-    https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip
-  echo "8a6ba2946b36fcbef0212cad601f4bfa  $work/vctk.zip" | md5sum --check
+    https://datashare.is.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip
+  echo "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c  $work/vctk.zip" | sha256sum --check
   python -m zipfile --extract "$work/vctk.zip" "$1"
 }
 if [ -z "$corpus" ]; then
@@ -61,7 +42,7 @@ stage held_out "$work/held_out" python "$here/../held_out.py" "$work/corpus" "$w
 targets=$(audio-vq info "$run" --json | python -c 'import json, sys; print(*json.load(sys.stdin)["speakers"][:5])')
 stage convert "$work/converted" \
   audio-vq convert "$run" "$work/held_out" ${targets:+--to ${targets// / --to }} --out "$work/converted" --force
-stage --continues train_prior "$prior" \
+stage train_prior "$prior" \
   audio-vq train-prior model="$run" data="$work/corpus" run="$prior" train.minutes="$prior_minutes"
 stage sample "$work/samples" \
   audio-vq sample "$prior" "$run" --speaker "${targets%% *}" --seconds 3 --count 4 --out "$work/samples" --force

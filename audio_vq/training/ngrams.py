@@ -1,0 +1,44 @@
+"""Unigram and bigram models of unit sequences: what a prior has to beat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Units = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ngrams:
+    """Smoothed probabilities: every unit has some everywhere."""
+
+    unigram: npt.NDArray[np.float64]  # (K,)
+    bigram: npt.NDArray[np.float64]  # (K + 1, K): rows are the unit before; the last one begins a sequence
+
+    @classmethod
+    def fit(cls, sequences: Sequence[Units], codebook_size: int) -> "Ngrams":
+        """Unigrams by adding one; bigrams back off to them in proportion to how often something new
+        followed (Witten & Bell 1991).
+        """
+        pairs = np.zeros((codebook_size + 1, codebook_size))
+        for units in sequences:
+            np.add.at(pairs, (_before(units, codebook_size), units), 1)
+        counts = pairs.sum(0)
+        unigram = (counts + 1) / (counts.sum() + codebook_size)
+        # a unit never seen has no successors: one made-up kind leaves its row to the unigrams
+        kinds = np.maximum((pairs > 0).sum(1, keepdims=True), 1)
+        return cls(unigram, (pairs + kinds * unigram) / (pairs.sum(1, keepdims=True) + kinds))
+
+    def unigram_bits(self, sequences: Sequence[Units]) -> float:
+        """Mean −log2 p(unit)."""
+        return float(-np.log2(self.unigram[np.concatenate(sequences)]).mean())
+
+    def bigram_bits(self, sequences: Sequence[Units]) -> float:
+        """Mean −log2 p(unit | unit before)."""
+        size = len(self.unigram)
+        return float(-np.log2(np.concatenate([self.bigram[_before(u, size), u] for u in sequences])).mean())
+
+
+def _before(units: Units, begin: int) -> Units:
+    return np.concatenate([[begin], units[:-1]])

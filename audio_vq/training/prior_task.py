@@ -1,0 +1,156 @@
+"""What is particular to training a prior: the corpus as units, and validation against n-grams."""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn import functional as F
+
+from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.config import PriorConfig, TrainConfig, as_dict
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.progress import progress_bar
+from audio_vq.errors import UserError
+from audio_vq.generation.units import unit_bits
+from audio_vq.models.prior import PriorModel, build_prior
+from audio_vq.pretrained import VQVAE
+from audio_vq.training.loop import StepResult, Validation
+from audio_vq.training.ngrams import Ngrams
+from audio_vq.training.unit_crops import NOT_SCORED, UnitCrops
+from audio_vq.units import UnitSequence, read_units, write_units
+
+
+class PriorTask:
+    """See `training.loop.Task`."""
+
+    bits_per = "unit"  # what the training bits count
+
+    def __init__(
+        self,
+        model: VQVAE,
+        corpus: PreparedCorpus,
+        config: PriorConfig,
+        train: TrainConfig,
+        seed: int,
+        device: torch.device,
+        folder: Path,
+    ) -> None:
+        """Encodes the corpus into `folder`, or reads what an earlier start of the run has left there.
+
+        Raises:
+            UserError: sizes that do not fit together; a corpus without training or validation utterances.
+        """
+        self.model, self.corpus, self.config, self.device = model, corpus, config, device
+        torch.manual_seed(seed)
+        self.network: PriorModel = build_prior(config, model.codebook_size, len(corpus.speakers))
+        train_part, valid_part = encode_splits(model, corpus, folder)
+        self.valid = [each.units for each in valid_part]
+        self.valid_speakers = [corpus.speakers.index(each.speaker) for each in valid_part]
+        units = [each.units for each in train_part]
+        self.crops = UnitCrops(
+            units,
+            [corpus.speakers.index(each.speaker) for each in train_part],
+            context=config.context,
+            batch_size=train.batch_size,
+            seed=seed,
+            speaker_balance=train.speaker_balance,
+        )
+        ngrams = Ngrams.fit(units, model.codebook_size)
+        self.baselines = {
+            "unigram_bits": round(ngrams.unigram_bits(self.valid), 5),
+            "bigram_bits": round(ngrams.bigram_bits(self.valid), 5),
+        }
+        self.seconds_per_batch = train.batch_size * config.context / model.unit_rate_hz
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        return [{"params": list(self.network.parameters()), "lr": learning_rate}]
+
+    def before_step(self, network: nn.Module, progress: float, step: int) -> bool:  # noqa: ARG002
+        return False
+
+    def loss(self, model: nn.Module, step: int, rank: int, progress: float) -> StepResult:  # noqa: ARG002
+        batch = self.crops.batch(step, rank)
+        logits = model(batch.units.to(self.device), batch.speaker.to(self.device))  # (B, K, T)
+        loss = F.cross_entropy(logits.float(), batch.targets.to(self.device), ignore_index=NOT_SCORED)
+        return StepResult(loss, loss / math.log(2))
+
+    def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
+        """The prior learns by gradients alone."""
+
+    def status(self) -> str:
+        return f"per unit (bigram {self.baselines['bigram_bits']:.3f})"
+
+    def validate(self, network: nn.Module, progress: float) -> Validation:  # noqa: ARG002
+        """Bits per unit over the whole validation split, beside those of n-grams fitted to the training units."""
+        assert isinstance(network, PriorModel)
+        bits = unit_bits(network, self.valid, self.valid_speakers)
+        mean = round(sum(float(each.sum()) for each in bits) / sum(len(each) for each in bits), 5)
+        record = {
+            "valid": {"bits_per_unit": mean, **self.baselines},
+            "codebook_size": self.model.codebook_size,
+        }
+        return Validation(record, mean, {"valid/bits_per_unit": mean})
+
+    def write_samples(self, network: nn.Module, folder: Path) -> None:
+        """Nothing: units are heard through a decoder, with `audio-vq sample`."""
+
+    def info(self, record: dict[str, Any]) -> CheckpointInfo:
+        return CheckpointInfo(
+            kind="prior",
+            config=as_dict(self.config),
+            speakers=tuple(self.corpus.speakers),
+            data={
+                "source": self.corpus.source,
+                "hours": self.corpus.hours,
+                "speakers": len(self.corpus.speakers),
+                "codebook_size": self.model.codebook_size,
+                "unit_rate_hz": self.model.unit_rate_hz,
+                "context": self.config.context,
+                "fingerprint": self.model.fingerprint,
+            },
+            training=record,
+        )
+
+
+def encode_splits(
+    model: VQVAE, corpus: PreparedCorpus, folder: Path
+) -> tuple[tuple[UnitSequence, ...], tuple[UnitSequence, ...]]:
+    """Units of the training and of the validation utterances.
+
+    They are kept in `folder`, in a file named after the model and the corpus: others' units are never read.
+    """
+    train, valid = corpus.select("train"), corpus.select("valid")
+    if not train or not valid:
+        missing = "valid" if train else "train"
+        raise UserError(f"{corpus.folder} has no {missing} utterance; prepare a corpus with more recordings")
+    file = folder / f"units-{_fingerprint(model, corpus)[:16]}.npz"
+    if not file.exists():
+        sequences = []
+        with progress_bar("encoding", total=len(train) + len(valid)) as bar:
+            for utterance in (*train, *valid):
+                sequences.append(
+                    UnitSequence(
+                        id=utterance.id,
+                        speaker=utterance.speaker,
+                        sample_rate=model.sample_rate,
+                        hop_length=model.hop_length,
+                        num_samples=utterance.num_samples,
+                        units=model.encode(corpus.waveform(utterance), corpus.sample_rate),
+                    )
+                )
+                bar.advance()
+        write_units(file, sequences)
+    everything = read_units(file)
+    return everything[: len(train)], everything[len(train) :]
+
+
+def _fingerprint(model: VQVAE, corpus: PreparedCorpus) -> str:
+    digest = hashlib.sha256(model.fingerprint.encode())
+    digest.update(corpus.header.to_json().encode())
+    for utterance in corpus.utterances:
+        digest.update(utterance.to_json().encode())
+    return digest.hexdigest()

@@ -1,0 +1,142 @@
+"""Unit statistics against hand-computed values and scipy; unit files survive a round trip and name what is wrong."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_vq import units
+from audio_vq.errors import UserError
+
+unit_lists = st.lists(st.integers(0, 511), max_size=60)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+
+
+@st.composite
+def unit_sequences(draw):
+    if groups := draw(st.integers(0, 3)):
+        length = draw(st.integers(1, 20))
+        one = st.lists(st.integers(0, 511), min_size=length, max_size=length)
+        array = np.array(draw(st.lists(one, min_size=groups, max_size=groups)))
+    else:
+        array = np.array(draw(unit_lists), dtype=np.int64)
+    return units.UnitSequence(
+        id=draw(names),
+        speaker=draw(names),
+        sample_rate=draw(st.integers(1, 96_000)),
+        hop_length=draw(st.integers(1, 4096)),
+        num_samples=draw(st.integers(0, 10**9)),
+        units=array,
+    )
+
+
+@given(unit_lists)
+def test_run_lengths_can_be_repeated_back(sequence):
+    runs = units.run_lengths(np.array(sequence, dtype=np.int64))
+    assert np.repeat(runs.units, runs.lengths).tolist() == sequence
+    assert (runs.lengths >= 1).all()
+    assert (runs.units[1:] != runs.units[:-1]).all()
+
+
+@given(st.lists(unit_lists, max_size=4))
+def test_usage_counts_every_unit_once(sequences):
+    counts = units.usage((np.array(sequence, dtype=np.int64) for sequence in sequences), 512)
+    flat = [unit for sequence in sequences for unit in sequence]
+    assert counts.sum() == len(flat)
+    assert all(counts[unit] == flat.count(unit) for unit in flat)
+    assert units.used_units(counts) == len(set(flat))
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(any))
+def test_entropy_agrees_with_scipy(counts):
+    counts = np.array(counts)
+    assert units.entropy(counts) == pytest.approx(scipy.stats.entropy(counts, base=2), abs=1e-12)
+    assert 1 <= units.perplexity(counts) <= units.used_units(counts) * (1 + 1e-12)
+
+
+def test_rates_by_hand():
+    even = np.full(128, 3)
+    assert units.perplexity(even) == pytest.approx(128)
+    assert units.bits_per_second(128, 25.0) == 175  # the paper's 25 Hz experiment
+    assert units.entropy_bits_per_second(even, 25.0) == pytest.approx(175)
+    half = np.array([2, 1, 1, 0])  # 1.5 bits
+    assert units.entropy_bits_per_second(half, 40.0) == pytest.approx(60)
+    assert units.entropy(np.zeros(4)) == 0
+
+
+def test_usage_refuses_units_outside_the_codebook():
+    with pytest.raises(ValueError, match="codebook of 4"):
+        units.usage([np.array([0, 4])], 4)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
+@given(st.lists(unit_sequences(), max_size=4))
+def test_files_round_trip(tmp_path_factory, suffix, sequences):
+    path = tmp_path_factory.mktemp("units") / f"units{suffix}"
+    units.write_units(path, sequences)
+    back = units.read_units(path)
+    assert len(back) == len(sequences)
+    for one, other in zip(sequences, back, strict=True):
+        assert vars(one) | {"units": one.units.tolist()} == vars(other) | {"units": other.units.tolist()}
+        assert other.units.dtype == np.int64
+        assert other.units.ndim == one.units.ndim
+
+
+GOOD = {"id": "a", "speaker": "s", "sample_rate": 16000, "hop_length": 640, "num_samples": 1280, "units": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"units": [1, -2]}, "units"),
+        ({"units": [1, 2.5]}, "units"),
+        ({"units": [[1, 2], [3]]}, "units"),
+        ({"units": None}, "units"),
+        ({"units": [10**30]}, "units"),
+        ({"hop_length": 0}, "hop_length"),
+        ({"sample_rate": "16000"}, "sample_rate"),
+        ({"num_samples": True}, "num_samples"),
+        ({"speaker": 7}, "speaker"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, change, named):
+    path = tmp_path / "units.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
+    with pytest.raises(UserError, match=rf"line 2: .*{named}"):
+        units.read_units(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '"units"'])
+def test_a_line_that_is_no_object_is_named(tmp_path: Path, text):
+    path = tmp_path / "units.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\n\n{text}\n")
+    with pytest.raises(UserError, match="line 3"):
+        units.read_units(path)
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", "text.npz", "bytes.jsonl"])
+def test_what_is_no_units_file_is_refused(tmp_path: Path, name):
+    (tmp_path / "text.npz").write_text("not a zip")
+    (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(UserError, match=name):
+        units.read_units(tmp_path / name)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "units.jsonl"
+    good = units.UnitSequence("a", "s", 16000, 640, 1280, np.array([1, 2]))
+    units.write_units(path, [good])
+    with pytest.raises(AttributeError):
+        units.write_units(path, [good, None])
+    assert len(units.read_units(path)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["units.jsonl"]
+
+
+def test_perplexity_is_two_to_the_entropy():
+    counts = np.array([5, 2, 9])
+    assert math.log2(units.perplexity(counts)) == pytest.approx(units.entropy(counts))
