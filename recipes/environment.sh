@@ -1,9 +1,9 @@
 # Sourced: makes the virtual environment (once per state of pyproject.toml) and puts it first on PATH.
 # Usage: source recipes/environment.sh EXTRAS    e.g. synthetic,judges
-# AUDIO_VQ_VENV names another place than .venv in the checkout.
+# AUDIO_VQ_VENV names an environment that has audio_vq already; it is used as it is.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=${AUDIO_VQ_VENV:-$root/.venv}
+venv=$root/.venv
 
 find_python() {
   local name
@@ -26,7 +26,7 @@ make_environment() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[$extras]"
     echo "$state" >>"$venv/installed"
   fi
-  export PATH="$venv/bin:$PATH"
 }
 
-make_environment "$1"
+if [ -n "${AUDIO_VQ_VENV:-}" ]; then venv=$AUDIO_VQ_VENV; else make_environment "$1"; fi
+export PATH="$venv/bin:$PATH"

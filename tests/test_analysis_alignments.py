@@ -1,4 +1,4 @@
-"""Alignments: formats agree with each other, labels are looked up in source time, malformed lines are named."""
+"""Alignments: formats agree, labels are looked up in source time, malformed lines are named."""
 
 from pathlib import Path
 
@@ -152,9 +152,9 @@ def test_lab_round_trip(tmp_path_factory, pieces):
         ("a.lab", "0 nan AH\n", "line 1"),
         ("a.lab", "", "no interval"),
         ("a.TextGrid", "0 0.1 AH\n", "TextGrid"),
-        ("a.TextGrid", SHORT_TEXTGRID.replace('0.1\n"sil"', '"sil"'), "line 13"),
+        ("a.TextGrid", SHORT_TEXTGRID.replace('0.1\n"sil"', '"sil"'), "line 14"),
         ("a.TextGrid", SHORT_TEXTGRID.replace('"AH1"\n', ""), "too early"),
-        ("a.TextGrid", SHORT_TEXTGRID.replace("0.1\n0.5", "0.2\n0.5"), "line 15.*contiguous"),
+        ("a.TextGrid", SHORT_TEXTGRID.replace("0.1\n0.5", "0.2\n0.5"), "line 16.*contiguous"),
     ],
 )
 def test_malformed_files_are_named_with_their_line(tmp_path, name, text, complaint):

@@ -128,7 +128,7 @@ def draw_excerpt(excerpt: Excerpt) -> Figure:
 
 
 def mel_band(hz: float, bands: int, sample_rate: int) -> float:
-    """Which of `bands` mel bands up to half the sample rate is centred at `hz`; a fraction lies between two."""
+    """Which of `bands` mel bands up to half the sample rate is centred at `hz`; may lie between two."""
     return _mel(hz) / _mel(sample_rate / 2) * (bands + 1) - 1
 
 

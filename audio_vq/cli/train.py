@@ -66,17 +66,30 @@ def _hydra(name: str, schema: type, arguments: list[str], job: Callable[[Any], N
     from omegaconf.errors import OmegaConfBaseException
 
     def main(composed: "DictConfig") -> None:
-        missing = sorted(OmegaConf.missing_keys(composed))
-        if missing:
-            given = " ".join(f"{key}=…" for key in missing)
-            raise UserError(f"{', '.join(missing)} not given; add {given} (see --help)")
-        job(OmegaConf.to_object(composed))
+        try:
+            _require_all(composed)
+            job(OmegaConf.to_object(composed))
+        except UserError as error:  # kept until Hydra is done: it would print a report of its own
+            mistakes.append(error)
 
+    mistakes: list[UserError] = []
     ConfigStore.instance().store(name="schema", node=schema)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed
     sys.argv = [f"audio-vq {name.replace('_', '-')}", *arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder() / name), config_name="config")(main)()
     except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise UserError("; ".join(lines[:2])) from None
+        cause = f" {error.__cause__}" if error.__cause__ else ""
+        raise UserError(f"{error}{cause}".split("\n    full_key")[0]) from None
+    if mistakes:
+        raise mistakes[0]
+
+
+def _require_all(composed: "DictConfig") -> None:
+    """Raises UserError naming the values that have no default and were not given."""
+    from omegaconf import OmegaConf
+
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        given = " ".join(f"{key}=…" for key in missing)
+        raise UserError(f"{', '.join(missing)} not given; add {given} (see --help)")

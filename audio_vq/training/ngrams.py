@@ -18,8 +18,9 @@ class Ngrams:
 
     @classmethod
     def fit(cls, sequences: Sequence[Units], codebook_size: int) -> "Ngrams":
-        """Unigrams by adding one; bigrams back off to them in proportion to how often something new
-        followed (Witten & Bell 1991).
+        """Counts, smoothed: unigrams by adding one, bigrams by Witten & Bell 1991, method C.
+
+        A bigram row leaves the unigrams as large a share as it has seen kinds of successors among its pairs.
         """
         pairs = np.zeros((codebook_size + 1, codebook_size))
         for units in sequences:

@@ -29,7 +29,7 @@ class PriorTask:
 
     bits_per = "unit"  # what the training bits count
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the model, the data and three settings, as for the VQ-VAE
         self,
         model: VQVAE,
         corpus: PreparedCorpus,
@@ -85,7 +85,7 @@ class PriorTask:
         return f"per unit (bigram {self.baselines['bigram_bits']:.3f})"
 
     def validate(self, network: nn.Module, progress: float) -> Validation:  # noqa: ARG002
-        """Bits per unit over the whole validation split, beside those of n-grams fitted to the training units."""
+        """Bits per unit of the whole validation split, beside those of n-grams of the training units."""
         assert isinstance(network, PriorModel)
         bits = unit_bits(network, self.valid, self.valid_speakers)
         mean = round(sum(float(each.sum()) for each in bits) / sum(len(each) for each in bits), 5)

@@ -1,4 +1,4 @@
-"""Training examples of the prior: batch number `step` of process `rank` is a pure function of (seed, step, rank)."""
+"""Training examples of the prior: a batch is a pure function of (seed, step, rank)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class UnitBatch:
 class UnitCrops:
     """Draws an utterance, then where its crop begins.
 
-    Utterances are drawn in proportion to their length and, like the VQ-VAE's crops, such that a speaker's share is
-    proportional to units ** speaker_balance. Beginnings are as often in a batch as if crops began anywhere up
-    to half a context before the utterance: the model has to learn how utterances begin.
+    Utterances are drawn in proportion to their length and, like the VQ-VAE's crops, such that a speaker's
+    share is proportional to units ** speaker_balance. A crop begins anywhere from half a context before the
+    utterance, which means at its first unit: the model has to learn how utterances begin.
 
     Args:
         sequences: the utterances' units, `(time,)`, at least one.

@@ -1,0 +1,266 @@
+"""From a prepared corpus to metrics and the page, with a stand-in model whose units can be reasoned about."""
+
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree as ET
+
+import librosa
+import numpy as np
+import pytest
+
+from audio_vq.analysis import plots
+from audio_vq.analysis.alignments import Alignment, write_alignment
+from audio_vq.analysis.analyze import analyze
+from audio_vq.analysis.report import render_report
+from audio_vq.analysis.selection import open_aligned, select_utterances
+from audio_vq.data.prepare import SplitRule, complete
+from audio_vq.data.writer import CorpusWriter, Spoken
+from audio_vq.errors import UserError
+
+RATE, HOP = 8000, 320
+TONES = {"SIL": 0, "AA": 400, "IY": 1000, "S": 2600}  # Hz
+SPEAKERS = ("ann", "bob")
+
+
+@dataclass
+class ToneModel:
+    """Hears which tone sounds in each frame: its units are the phones."""
+
+    speakers: tuple[str, ...] = SPEAKERS
+    sample_rate: int = RATE
+    hop_length: int = HOP
+    codebook_size: int = 8
+    unit_rate_hz: float = RATE / HOP
+
+    def encode(self, waveform, sample_rate):
+        assert sample_rate == RATE
+        frames = np.pad(waveform, (0, -len(waveform) % HOP)).reshape(-1, HOP)
+        spectra = np.abs(np.fft.rfft(frames))
+        peaks = spectra.argmax(axis=1) * RATE / HOP
+        heard = np.searchsorted([200, 700, 1800], peaks)
+        return np.where(np.abs(frames).max(axis=1) < 0.01, 0, heard)
+
+    def decode(self, units, speaker, seed=0):
+        assert speaker in self.speakers
+        return np.random.default_rng(seed).uniform(-0.1, 0.1, len(units) * HOP).astype(np.float32)
+
+    def conditioning_bits(self, waveforms, speakers):
+        assert len(waveforms) == len(speakers)
+        assert speakers.max() < len(self.speakers)
+        return SimpleNamespace(bits_true=1.0, bits_shuffled=3.0, bits_zero=2.5, bits_wrong_speaker=1.5)
+
+
+def utterance(rng) -> tuple[np.ndarray, Alignment]:
+    """Random tones, each a whole number of units long, so that every frame has one phone."""
+    labels = ["SIL", *rng.choice(["AA", "IY", "S"], size=12), "SIL"]
+    lengths = rng.integers(1, 4, size=len(labels)) * HOP
+    times = np.arange(lengths.sum()) / RATE
+    hertz = np.repeat([TONES[label] for label in labels], lengths)
+    waveform = np.where(hertz > 0, 0.5 * np.sin(2 * np.pi * hertz * times), 0.0)
+    return waveform, Alignment(np.cumsum([0, *lengths]) / RATE, tuple(labels))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> tuple[Path, Path]:
+    """40 utterances by two speakers, the first half second of each recording trimmed; and their alignments."""
+    folder = tmp_path_factory.mktemp("prepared")
+    corpus, alignments = folder / "corpus", folder / "phones"
+    rng = np.random.default_rng(0)
+    with CorpusWriter(corpus, {}, force=False) as writer:
+        for number in range(40):
+            waveform, alignment = utterance(rng)
+            speaker = SPEAKERS[number % 2]
+            name = f"{speaker}_{number:02d}"
+            samples = np.round(waveform * 32767).astype(np.int16)
+            writer.add(
+                Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5)
+            )
+            source = Alignment(np.append(0, alignment.boundaries + 0.5), ("SIL", *alignment.labels))
+            write_alignment(alignments / speaker / f"{name}.lab", source)
+        complete(
+            writer,
+            SplitRule(),
+            corpus="synthetic",
+            source="tones",
+            settings={"sample_rate": RATE},
+            speaker_info={},
+        )
+    return corpus, alignments
+
+
+def select(prepared, split="test", mapping=None):
+    return select_utterances(open_aligned(*prepared, RATE), split, mapping)
+
+
+@pytest.fixture(scope="module")
+def analysis(prepared):
+    return analyze(ToneModel(), select(prepared), seed=0)
+
+
+def test_units_that_hear_the_phones_are_perfect(analysis):
+    metrics = analysis.metrics()
+    assert metrics["phones"]["accuracy"] == 1
+    assert metrics["phones"]["pnmi"] == pytest.approx(1)
+    assert metrics["phones"]["classes"] == 4
+    assert metrics["segments"] == {"boundary_precision": 1, "boundary_recall": 1, "f1": 1, "r_value": 1}
+    assert metrics["used_units"] == 4
+    assert metrics["bits_per_second"] == 75
+    assert 0 < metrics["entropy_bits_per_second"] < 50
+    assert metrics["latents_used"]["bits_shuffled"] == 3
+
+
+def test_baselines_are_between_chance_and_perfection(analysis):
+    metrics = analysis.metrics()
+    assert metrics["baselines"]["mfcc_kmeans"]["accuracy"] > 0.7  # pure tones are easy
+    assert metrics["baselines"]["random_units"]["accuracy"] < metrics["phones"]["majority"] + 0.15
+    assert metrics["baselines"]["random_units"]["num_frames"] == metrics["phones"]["num_frames"]
+
+
+def test_metrics_have_the_names_of_the_contract(analysis):
+    metrics = json.loads(json.dumps(analysis.metrics(), allow_nan=False))
+    names = "unit_rate_hz codebook_size used_units perplexity bits_per_second entropy_bits_per_second"
+    assert set(names.split()) < set(metrics)
+    phones = "classes accuracy majority shuffled_units ci95 num_frames pnmi phone_purity unit_purity"
+    for figures in (metrics["phones"], *metrics["baselines"].values()):
+        assert set(phones.split()) <= set(figures)
+        low, high = figures["ci95"]
+        assert low <= figures["accuracy"] <= high
+    assert set(metrics["segments"]) == {"boundary_precision", "boundary_recall", "f1", "r_value"}
+    assert set(metrics["latents_used"]) == {"bits_true", "bits_shuffled", "bits_zero", "bits_wrong_speaker"}
+
+
+def test_same_seed_same_figures(prepared, analysis):
+    assert analyze(ToneModel(), select(prepared), seed=0).metrics() == analysis.metrics()
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test", "all"])
+def test_what_teaches_the_map_is_never_scored(prepared, split):
+    selection = select(prepared, split)
+    assert selection.mapping
+    assert selection.scored
+    taught, scored = ({each.text for each in side} for side in (selection.mapping, selection.scored))
+    assert not taught & scored
+    if split == "all":
+        assert len(taught) + len(scored) == 40
+
+
+def test_another_corpus_teaches_with_all_it_has_but_what_is_scored(prepared):
+    selection = select(prepared, "test", open_aligned(*prepared, RATE))
+    assert len(selection.mapping) == 40 - len(selection.scored)
+
+
+def test_missing_alignments_are_counted_or_refused(prepared, tmp_path):
+    corpus, alignments = prepared
+    with pytest.raises(UserError, match="none of"):
+        select((corpus, tmp_path))
+    with pytest.raises(UserError, match="no such folder"):
+        select((corpus, tmp_path / "nowhere"))
+    some = select(prepared)
+    for each in (*some.mapping, *some.scored[1:]):
+        source = alignments / each.speaker / f"{each.id}.lab"
+        target = tmp_path / each.speaker / source.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    analysis = analyze(ToneModel(), select((corpus, tmp_path)), seed=0)
+    assert analysis.metrics()["phones"]["skipped_utterances"] == 1
+
+
+def test_latents_need_a_speaker_the_model_knows(prepared):
+    analysis = analyze(ToneModel(speakers=("carol",)), select(prepared), seed=0)
+    assert analysis.metrics()["latents_used"] is None
+    page = render_report(ToneModel(speakers=("carol",)), analysis, {"checkpoint": "x"}, seed=0)
+    assert "unknown to the model" in page
+
+
+class Page(HTMLParser):
+    """Collects tags and complains about what does not close."""
+
+    VOID = frozenset({"meta", "link", "br", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(analysis) -> str:
+    return render_report(ToneModel(), analysis, {"checkpoint": "<b>runs</b>", "command": "audio-vq"}, seed=0)
+
+
+def test_the_page_is_well_formed_and_complete(page):
+    parsed = Page()
+    parsed.feed(page)
+    assert parsed.open == []
+    tags = [tag for tag, _ in parsed.tags]
+    assert tags.count("svg") == 6  # matrix, usage, durations and three excerpts
+    assert tags.count("audio") == 6
+    assert tags.count("figcaption") == 4
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert "100.0 %" in parsed.text
+    assert "synthetic" in parsed.text
+    assert "<b>runs</b>" in parsed.text  # shown, not obeyed
+
+
+def test_the_page_needs_no_network(page):
+    without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert "http:" not in without_namespaces
+    assert "https:" not in without_namespaces
+    for _, attributes in (parsed := Page()).feed(page) or parsed.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+
+
+def test_every_reference_in_the_plots_resolves(page):
+    ids = set(re.findall(r'\bid="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= ids
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= ids
+
+
+def test_plots_are_xml_in_the_colour_of_the_page(page):
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ET.fromstring(svg)
+        assert "currentColor" in svg
+        assert plots._INK not in svg
+
+
+def test_the_same_analysis_draws_the_same_page(analysis, page):
+    facts = {"checkpoint": "<b>runs</b>", "command": "audio-vq"}
+    assert render_report(ToneModel(), analysis, facts, seed=0) == page
+
+
+def test_mel_bands_are_librosas():
+    centres = librosa.mel_frequencies(82, fmin=0, fmax=8000)[1:-1]
+    assert [plots.mel_band(hz, 80, 16000) for hz in centres] == pytest.approx(np.arange(80), abs=1e-6)
+
+
+def test_phones_are_ordered_by_class():
+    assert plots.phone_order(["SIL", "T", "?", "S", "AA", "M", "IY"]) == [
+        "IY",
+        "AA",
+        "M",
+        "T",
+        "S",
+        "SIL",
+        "?",
+    ]
