@@ -158,7 +158,9 @@ def test_sizes_that_do_not_fit_are_the_users_mistake():
         build_prior(PriorConfig(context=0), K, SPEAKERS)
 
 
-@pytest.mark.parametrize("preset", sorted((Path(__file__).parents[1] / "conf" / "train_prior" / "prior").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "preset", sorted((Path(__file__).parents[1] / "conf" / "train_prior" / "prior").glob("*.yaml"))
+)
 def test_presets_build_and_say_only_what_differs(preset):
     content = OmegaConf.load(preset)
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PriorConfig), content))
@@ -299,14 +301,14 @@ def test_a_corpus_without_validation_is_refused(tmp_path):
 
 def test_learns_more_than_ngrams_know(tmp_path):
     task = make_task(tmp_path)
-    before = task.validate(task.network, 0.0)
+    before = task.validate(task.network)
     optimizer = torch.optim.Adam(task.parameter_groups(5e-3))
     for step in range(300):
-        result = task.loss(task.network, step, 0, 0.0)
+        result = task.loss(task.network, step, 0)
         optimizer.zero_grad()
         result.loss.backward()
         optimizer.step()
-    after = task.validate(task.network.eval(), 1.0)
+    after = task.validate(task.network.eval())
     valid = after.record["valid"]
     assert before.value == pytest.approx(np.log2(K), abs=0.3)
     assert after.value == valid["bits_per_unit"]
@@ -319,7 +321,7 @@ def test_validation_is_the_mean_over_all_units(tmp_path):
     bits = [
         unit_bits(task.network, [u], [s])[0] for u, s in zip(task.valid, task.valid_speakers, strict=True)
     ]
-    assert task.validate(task.network, 0.0).value == pytest.approx(np.concatenate(bits).mean(), abs=2e-5)
+    assert task.validate(task.network).value == pytest.approx(np.concatenate(bits).mean(), abs=2e-5)
 
 
 def test_checkpoint_says_which_units_it_is_for(tmp_path):

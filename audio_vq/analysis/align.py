@@ -122,6 +122,7 @@ class ForcedAligner:
 
         # bestpath would cut filler words to one frame, which three-state phones then cannot fill;
         # batch mean normalisation makes an utterance's result independent of those before it
+        # beams stay as they are: without any, 1 % more recordings align, but nearly every wrong text does too
         self._decoder = Decoder(lm=None, bestpath=False, cmn="batch", loglevel="FATAL")
         for word, phones in pronunciations.items():
             self._decoder.add_word(word, phones, update=False)

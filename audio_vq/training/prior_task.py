@@ -46,7 +46,7 @@ class PriorTask:
         """
         self.model, self.corpus, self.config, self.device = model, corpus, config, device
         torch.manual_seed(seed)
-        self.network: PriorModel = build_prior(config, model.codebook_size, len(corpus.speakers))
+        self.network: nn.Module = build_prior(config, model.codebook_size, len(corpus.speakers))
         train_part, valid_part = encode_splits(model, corpus, folder)
         self.valid = [each.units for each in valid_part]
         self.valid_speakers = [corpus.speakers.index(each.speaker) for each in valid_part]
@@ -72,7 +72,7 @@ class PriorTask:
     def before_step(self, network: nn.Module, progress: float, step: int) -> bool:  # noqa: ARG002
         return False
 
-    def loss(self, model: nn.Module, step: int, rank: int, progress: float) -> StepResult:  # noqa: ARG002
+    def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
         batch = self.crops.batch(step, rank)
         logits = model(batch.units.to(self.device), batch.speaker.to(self.device))  # (B, K, T)
         loss = F.cross_entropy(logits.float(), batch.targets.to(self.device), ignore_index=NOT_SCORED)
@@ -84,7 +84,7 @@ class PriorTask:
     def status(self) -> str:
         return f"per unit (bigram {self.baselines['bigram_bits']:.3f})"
 
-    def validate(self, network: nn.Module, progress: float) -> Validation:  # noqa: ARG002
+    def validate(self, network: nn.Module) -> Validation:
         """Bits per unit of the whole validation split, beside those of n-grams of the training units."""
         assert isinstance(network, PriorModel)
         bits = unit_bits(network, self.valid, self.valid_speakers)

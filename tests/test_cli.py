@@ -1,0 +1,183 @@
+"""The command line as a user meets it: exit codes, one line on stderr, nothing half-written."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from test_training import run_of
+from typer.testing import CliRunner
+
+from audio_vq.audio import write_audio
+from audio_vq.cli import main
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.training.runs import run_vqvae
+from audio_vq.units import read_units
+
+
+def call(*arguments, code=0):
+    """Runs the command in this process; returns (stdout, stderr)."""
+    import contextlib
+    import io
+
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["audio-vq", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main.main()
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        sys.argv = before
+    assert status == code, f"exit {status}: {err.getvalue()}"
+    return out.getvalue(), err.getvalue()
+
+
+def mistake(*arguments):
+    """The one line a user's mistake gets."""
+    _, err = call(*arguments, code=2)
+    lines = [line for line in err.splitlines() if line.startswith("audio-vq:")]
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "run"
+    run_vqvae(run_of(tiny_corpus, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recording(tiny_corpus, tmp_path_factory):
+    corpus = PreparedCorpus.open(tiny_corpus)
+    file = tmp_path_factory.mktemp("input") / "hello.wav"
+    write_audio(file, corpus.waveform(corpus.select("test")[0]), 16000)
+    return file
+
+
+VERBS = ["prepare", "train", "encode", "decode", "convert", "train-prior", "sample", "align", "analyze", "info"]
+
+
+def test_help_is_fast_and_names_every_verb():
+    program = "import sys; from audio_vq.cli.main import app; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    text = CliRunner().invoke(main.app, ["--help"]).stdout
+    for verb in VERBS:
+        assert f"  {verb} " in text
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "prepare vctk", "prepare librispeech", "prepare folder", "prepare synthetic"])
+def test_help_has_a_purpose_and_an_example(verb):
+    if verb == "prepare":
+        return
+    out, _ = call(*verb.split(), "--help")
+    assert "Example: audio-vq " + verb in " ".join(out.split())
+
+
+def test_version():
+    out, _ = call("--version")
+    assert out.startswith("audio-vq ")
+
+
+def test_encode_then_decode_equals_convert(model, recording, tmp_path):
+    call("encode", model, recording, "--out", tmp_path / "units.jsonl")
+    (sequence,) = read_units(tmp_path / "units.jsonl")
+    samples = soundfile.info(recording).frames
+    assert (sequence.id, sequence.num_samples) == ("hello", samples)
+    assert len(sequence.units) == -(-samples // sequence.hop_length)
+    call("decode", model, tmp_path / "units.jsonl", "--speaker", "ben", "--out", tmp_path / "decoded")
+    out, _ = call("convert", model, recording, "--to", "ben", "--to", "cleo", "--out", tmp_path / "converted")
+    files = [tmp_path / "converted" / f"hello_to_{name}.wav" for name in ("ben", "cleo")]
+    assert out.split() == [str(file) for file in files]
+    decoded, ben, cleo = (soundfile.read(f)[0] for f in (tmp_path / "decoded/hello.wav", *files))
+    assert len(ben) == len(cleo) == samples
+    np.testing.assert_array_equal(decoded, ben)
+    assert not np.array_equal(ben, cleo)
+    assert 1e-3 < np.sqrt(np.mean(ben**2)) < 0.7  # neither silent nor clipped
+
+
+def test_encode_reads_prepared_corpora_and_writes_npz(model, tiny_corpus, tmp_path):
+    call("encode", model, tiny_corpus, "--out", tmp_path / "units.npz")
+    sequences = read_units(tmp_path / "units.npz")
+    assert [s.id for s in sequences] == [u.id for u in PreparedCorpus.open(tiny_corpus).utterances]
+
+
+def test_results_are_not_overwritten_silently(model, recording, tmp_path):
+    arguments = ["convert", model, recording, "--to", "ben", "--out", tmp_path]
+    call(*arguments)
+    assert "--force" in mistake(*arguments)
+    call(*arguments, "--force")
+
+
+def test_info_json(model):
+    out, _ = call("info", model, "--json")
+    facts = json.loads(out)
+    assert facts["hop_length"] == 320
+    assert facts["unit_rate_hz"] == 50
+    assert facts["bits_per_second"] == 150
+    assert facts["speakers"] == ["ann", "ben", "cleo"]
+    assert facts.keys() >= {"sample_rate", "codebook_size", "parameters", "receptive_field_samples"}
+
+
+def test_users_mistakes(model, recording, tiny_corpus, tmp_path):
+    out = tmp_path / "out"
+    text, empty, silent = tmp_path / "text.wav", tmp_path / "empty.wav", tmp_path / "none.wav"
+    text.write_text("this is not audio")
+    empty.write_bytes(b"")
+    soundfile.write(silent, np.zeros(0), 16000)
+    assert "no such file" in mistake("convert", model, tmp_path / "missing.wav", "--to", "ben", "--out", out)
+    assert "not audio" in mistake("convert", model, text, "--to", "ben", "--out", out)
+    assert "empty.wav" in mistake("convert", model, empty, "--to", "ben", "--out", out)
+    assert "none.wav" in mistake("convert", model, silent, "--to", "ben", "--out", out)
+    assert "known: ann, ben, cleo" in mistake("convert", model, recording, "--to", "bob", "--out", out)
+    assert "not a checkpoint" in mistake("convert", tmp_path, recording, "--to", "ben", "--out", out)
+    assert "temperature" in mistake("convert", model, recording, "--to", "ben", "--out", out, "--temperature", "0")
+    assert "does not exist" in mistake("info", tmp_path / "nothing")
+    assert "no such file" in mistake("decode", model, tmp_path / "no.jsonl", "--speaker", "ben", "--out", out)
+    assert not out.exists()
+
+
+def test_mistakes_in_training_settings(tiny_corpus, tmp_path):
+    run = tmp_path / "run"
+    good = ["train", f"data={tiny_corpus}", f"run={run}"]
+    assert "no budget" in mistake(*good)
+    assert "train.minutes=-1" in mistake(*good, "train.minutes=-1")
+    assert "model.encoder.strides" in mistake(*good, "train.steps=1", "model.encoder.strides=[0]")
+    assert "multiple of the model's hop length" in mistake(*good, "train.steps=1", "model.encoder.strides=[3]")
+    assert "Available options" in mistake(*good, "train.steps=1", "model=huge")
+    assert "Key 'step' not in" in mistake(*good, "train.step=1")
+    assert "8000 Hz" in mistake(*good, "train.steps=1", "model.sample_rate=8000")
+    assert "run not given" in mistake("train", f"data={tiny_corpus}", "train.steps=1")
+    assert "device" in mistake(*good, "train.steps=1", "device=tpu")
+    assert "no such folder" in mistake("train", f"data={tmp_path / 'none'}", f"run={run}", "train.steps=1")
+    assert not run.exists()
+
+
+def test_align_needs_transcripts(tiny_corpus, tmp_path):
+    assert "transcript" in mistake("align", tiny_corpus, tmp_path / "phones")
+    assert not (tmp_path / "phones").exists()
+
+
+def test_training_prints_its_config():
+    out, _ = call("train", "data=x", "run=y", "--cfg", "job")
+    assert "codebook_size: 256" in out
+
+
+def test_prior_is_trained_and_sampled(model, tiny_corpus, tmp_path):
+    prior = tmp_path / "prior"
+    call(
+        "train-prior", f"model={model}", f"data={tiny_corpus}", f"run={prior}", "train.steps=3",
+        "prior.layers=1", "prior.channels=16", "prior.heads=2", "prior.context=16",
+    )  # fmt: skip
+    out, _ = call("sample", prior, model, "--speaker", "ben", "--seconds", 0.5, "--count", 2, "--out", tmp_path / "s")
+    first, second = (soundfile.read(file)[0] for file in out.split())
+    assert len(first) == len(second) == 8000
+    assert not np.array_equal(first, second)
+    assert len(read_units(tmp_path / "s/units.jsonl")) == 2
+    assert "holds a vqvae" in mistake("sample", model, model, "--speaker", "ben", "--out", tmp_path / "t")
