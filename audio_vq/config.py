@@ -40,7 +40,9 @@ class WaveNetConfig:
     residual_channels: int = 64
     skip_channels: int = 128
     speaker_channels: int = 0  # of the speaker embedding; 0 = one-hot, as in the paper
-    conditioning_channels: int = 0  # of a convolution over latents before they condition; 0 = latents as they are
+    conditioning_channels: int = (
+        0  # of a convolution over latents before they condition; 0 = latents as they are
+    )
     conditioning_frames: int = 1  # conditioning vectors per unit, from a transposed convolution
 
 
@@ -73,7 +75,7 @@ class TrainConfig:
     minutes: float | None = None  # budget in minutes of training, or
     steps: int | None = None  # in optimiser steps; with both, whichever ends first
     batch_size: int = 4
-    crop_length: int = 10240  # samples (VQ-VAE) or units (prior) per training example
+    crop_length: int = 10240  # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     learning_rate: float = 2e-3
     filterbank_rate_scale: float = 0.02  # the filterbank learns this much slower
     warmup_steps: int = 50

@@ -42,7 +42,11 @@ class VQVAE:
     """A trained VQ-VAE. Units are int64 arrays `(time,)`, waveforms float32 arrays `(time,)` in [−1, 1]."""
 
     def __init__(
-        self, network: VQVAEModel, config: ModelConfig, info: CheckpointInfo, device: torch.device | str = "cpu"
+        self,
+        network: VQVAEModel,
+        config: ModelConfig,
+        info: CheckpointInfo,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = config
@@ -112,7 +116,9 @@ class VQVAE:
             raise UserError(f"unknown speaker {name!r}; known: {', '.join(self.speakers)}{hint}")
         return self.speakers.index(name)
 
-    def latents(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> npt.NDArray[np.float32]:
+    def latents(
+        self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True
+    ) -> npt.NDArray[np.float32]:
         """Encoder outputs before quantisation, `(dim, num_units)`; arguments as for `encode`."""
         return self._latents(waveform, sample_rate, match_level)[0].cpu().numpy()
 
@@ -160,9 +166,7 @@ class VQVAE:
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         latents = [self._lookup(sequence) for sequence in units]
         voices = [self.speaker_index(name) for name in speakers]
-        return sample_waveforms(
-            self.network.wavenet, latents, voices, options, streams or [0] * len(latents)
-        )
+        return sample_waveforms(self.network.wavenet, latents, voices, options, streams or [0] * len(latents))
 
     def convert(self, waveform: Waveform | Tensor, sample_rate: int, speaker: str, seed: int = 0) -> Waveform:
         """Says what a recording says in another speaker's voice; same duration, at the model's sample rate."""
@@ -205,7 +209,11 @@ class UnitPrior:
     """A trained prior p(units | speaker)."""
 
     def __init__(
-        self, network: PriorModel, config: PriorConfig, info: CheckpointInfo, device: torch.device | str = "cpu"
+        self,
+        network: PriorModel,
+        config: PriorConfig,
+        info: CheckpointInfo,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = config
@@ -229,10 +237,18 @@ class UnitPrior:
     def check_units_of(self, model: VQVAE) -> None:
         """Raises UserError unless the prior was trained on this model's units."""
         if self.info.data["fingerprint"] != model.fingerprint:
-            raise UserError("the prior was trained on the units of another checkpoint; give the one it was trained with")
+            raise UserError(
+                "the prior was trained on the units of another checkpoint; give the one it was trained with"
+            )
 
     def sample(
-        self, speaker: str, seconds: float, count: int = 1, seed: int = 0, temperature: float = 1.0, top_p: float = 1.0
+        self,
+        speaker: str,
+        seconds: float,
+        count: int = 1,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> list[Units]:
         """Draws `count` unit sequences `(seconds · unit rate,)` in the manner of a speaker."""
         if speaker not in self.info.speakers:

@@ -44,6 +44,9 @@ class ToneModel:
         heard = np.searchsorted([200, 700, 1800], peaks)
         return np.where(np.abs(frames).max(axis=1) < 0.01, 0, heard)
 
+    def latents(self, waveform, sample_rate):
+        return np.eye(4)[self.encode(waveform, sample_rate)].T  # (4, num_units)
+
     def decode(self, units, speaker, seed=0):
         assert speaker in self.speakers
         return np.random.default_rng(seed).uniform(-0.1, 0.1, len(units) * HOP).astype(np.float32)
@@ -116,6 +119,7 @@ def test_units_that_hear_the_phones_are_perfect(analysis):
 def test_baselines_are_between_chance_and_perfection(analysis):
     metrics = analysis.metrics()
     assert metrics["baselines"]["mfcc_kmeans"]["accuracy"] > 0.7  # pure tones are easy
+    assert metrics["baselines"]["latent_probe"]["accuracy"] == 1
     assert metrics["baselines"]["random_units"]["accuracy"] < metrics["phones"]["majority"] + 0.15
     assert metrics["baselines"]["random_units"]["num_frames"] == metrics["phones"]["num_frames"]
 

@@ -45,8 +45,14 @@ def test_presets_say_only_what_differs():
     """`paper` is the paper: 64 times shorter, K = 512, one-hot speaker, codebook by its loss, nothing added."""
     model = composed("train", TrainRun, ["model=paper"]).model
     assert model.encoder.strides == [2] * 6
-    assert (model.quantizer.codebook_size, model.quantizer.update, model.quantizer.commitment) == (512, "loss", 0.25)
-    assert not (model.quantizer.kmeans_start or model.quantizer.restart_after or model.quantizer.continuous_share)
+    assert (model.quantizer.codebook_size, model.quantizer.update, model.quantizer.commitment) == (
+        512,
+        "loss",
+        0.25,
+    )
+    assert not (
+        model.quantizer.kmeans_start or model.quantizer.restart_after or model.quantizer.continuous_share
+    )
     assert not (model.encoder.layer_norm or model.encoder.filterbank)
     assert model.wavenet.speaker_channels == model.wavenet.conditioning_channels == 0
 

@@ -26,7 +26,9 @@ MODEL = ModelConfig(
         conditioning_channels=8, conditioning_frames=2,
     ),
 )  # fmt: skip
-TRAIN = TrainConfig(steps=8, batch_size=2, crop_length=1280, warmup_steps=2, validations=2, validation_crops=4)
+TRAIN = TrainConfig(
+    steps=8, batch_size=2, crop_length=1280, warmup_steps=2, validations=2, validation_crops=4
+)
 
 
 def run_of(corpus, folder, **changes):
@@ -75,7 +77,11 @@ def test_run_folder_holds_what_the_contract_names(finished):
     for name in ("checkpoints", "best", "last", "config.yaml", "metrics.jsonl", "tensorboard", "samples"):
         assert (finished / name).exists(), name
     assert list(finished.glob("samples/*/*.wav"))
-    assert {path.name for path in (finished / "best/").iterdir()} >= {"config.json", "model.safetensors", "README.md"}
+    assert {path.name for path in (finished / "best/").iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [4, 8]
     for line in lines:
@@ -137,7 +143,9 @@ def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
 
 
 def test_crops_that_do_not_fit_the_hop_are_refused(tiny_corpus, tmp_path):
-    with pytest.raises(UserError, match=r"crop_length=1000 is not a multiple .* 320 .*give train.crop_length=960"):
+    with pytest.raises(
+        UserError, match=r"crop_length=1000 is not a multiple .* 320 .*give train.crop_length=960"
+    ):
         run_vqvae(run_of(tiny_corpus, tmp_path / "run", crop_length=1000))
     assert not (tmp_path / "run").exists()
 

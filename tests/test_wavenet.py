@@ -8,7 +8,9 @@ from audio_vq.models.wavenet import Conditioner, WaveNet
 HOP = 4
 
 
-def wavenet(layers=5, cycle=3, kernel=2, channels=6, speakers=3, frames_per_unit=2, context=5, speaker_channels=4):
+def wavenet(
+    layers=5, cycle=3, kernel=2, channels=6, speakers=3, frames_per_unit=2, context=5, speaker_channels=4
+):
     torch.manual_seed(0)
     conditioner = Conditioner(7, speakers, layers, channels, context, frames_per_unit, speaker_channels)
     return WaveNet(16, layers, cycle, kernel, channels, 8, HOP, conditioner).double()

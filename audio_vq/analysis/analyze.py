@@ -1,8 +1,7 @@
 """What a model's units say: measured on a prepared corpus with phone alignments."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from audio_vq import units as unit_statistics
 from audio_vq.analysis.alignments import Alignment
-from audio_vq.analysis.baselines import fit_mfcc_kmeans, random_units
+from audio_vq.analysis.baselines import Encode, fit_latent_probe, fit_mfcc_kmeans, random_units
 from audio_vq.analysis.phones import LabelledUnits, PhoneScores, frame_centres, label_frames, score_phones
 from audio_vq.analysis.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.selection import AlignedCorpus, Selection
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 CROP_SECONDS = 0.64
 CROPS = 32
-KMEANS_SECONDS = 3600.0  # of mapping audio from which the k-means centres are fitted
-
-Encode = Callable[[np.ndarray], np.ndarray]  # waveform (time,) → units (num_units,)
+FIT_SECONDS = 3600.0  # of mapping audio from which baselines are fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +88,7 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int) -> Analysis:
         counts=unit_statistics.usage((each.units for each in chosen), codebook_size),
         scored=scored,
         phones=score_phones(map_frames, frames, codebook_size=codebook_size, seed=seed),
-        baselines=_baselines(selection, map_frames, frames, hop_length, codebook_size, seed=seed),
+        baselines=_baselines(model, selection, map_frames, frames, seed=seed),
         segments=_segments(scored, hop_length, model.sample_rate),
         latents_used=latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed),
     )
@@ -131,54 +128,57 @@ def _segments(scored: Iterable[EncodedUtterance], hop_length: int, sample_rate: 
 
 
 def _baselines(
+    model: "VQVAE",
     selection: Selection,
     mapping: Sequence[LabelledUnits],
     scored: Sequence[LabelledUnits],
-    hop_length: int,
-    codebook_size: int,
     *,
     seed: int,
 ) -> dict[str, PhoneScores]:
     """The phone protocol on the same frames, with units of other origin."""
     rng = np.random.default_rng(seed)
     corpus = selection.mapping_corpus.corpus
+    some = _about_an_hour(corpus, selection.mapping, rng)
+    waveforms = [corpus.waveform(selection.mapping[index]) for index in some]
     kmeans = fit_mfcc_kmeans(
-        _some_waveforms(corpus, selection.mapping, rng),
-        sample_rate=corpus.sample_rate,
-        hop_length=hop_length,
-        codebook_size=codebook_size,
+        waveforms,
+        sample_rate=model.sample_rate,
+        hop_length=model.hop_length,
+        codebook_size=model.codebook_size,
         seed=seed,
     )
-    with progress_bar("MFCC k-means", total=len(mapping) + len(scored), completed=0) as bar:
-        sides = [
-            _encode(kmeans, source, utterances, bar)
-            for source, utterances in (
-                (selection.mapping_corpus, selection.mapping),
-                (selection.scored_corpus, selection.scored),
-            )
-        ]
-    clustered = [
-        [replace(frames, units=each.units) for frames, each in zip(side, encoded, strict=True)]
-        for side, encoded in zip((mapping, scored), sides, strict=True)
-    ]
-    drawn = [
-        [replace(frames, units=random_units(len(frames.units), codebook_size, rng)) for frames in side]
-        for side in (mapping, scored)
-    ]
-    return {
-        "mfcc_kmeans": score_phones(*clustered, codebook_size=codebook_size, seed=seed),
-        "random_units": score_phones(*drawn, codebook_size=codebook_size, seed=seed),
-    }
+    phones = np.concatenate([mapping[index].phones for index in some])
+    probe = fit_latent_probe(lambda waveform: model.latents(waveform, model.sample_rate), waveforms, phones)
+    size = max(model.codebook_size, len(np.unique(phones)))
+    encoders = {"mfcc_kmeans": kmeans} | ({"latent_probe": probe} if probe else {})
+
+    def score(*sides: list[LabelledUnits]) -> PhoneScores:
+        return score_phones(*sides, codebook_size=size, seed=seed)
+
+    def random(frames: LabelledUnits) -> LabelledUnits:
+        return replace(frames, units=random_units(len(frames.units), model.codebook_size, rng))
+
+    scores = {"random_units": score([random(each) for each in mapping], [random(each) for each in scored])}
+    for name, encode in encoders.items():
+        with progress_bar(name.replace("_", " "), total=len(mapping) + len(scored), completed=0) as bar:
+            taught = _encode(encode, selection.mapping_corpus, selection.mapping, bar)
+            heard = _encode(encode, selection.scored_corpus, selection.scored, bar)
+        scores[name] = score(_with_units(mapping, taught), _with_units(scored, heard))
+    return scores
 
 
-def _some_waveforms(
+def _with_units(frames: Sequence[LabelledUnits], encoded: Sequence[EncodedUtterance]) -> list[LabelledUnits]:
+    return [replace(each, units=other.units) for each, other in zip(frames, encoded, strict=True)]
+
+
+def _about_an_hour(
     corpus: PreparedCorpus, utterances: Sequence[Utterance], rng: np.random.Generator
-) -> Iterable[np.ndarray]:
-    """Waveforms in random order, about an hour of them at most."""
-    order = [utterances[index] for index in rng.permutation(len(utterances))]
-    begins = np.cumsum([0, *(each.num_samples for each in order[:-1])]) / corpus.sample_rate
-    within = takewhile(lambda pair: pair[1] < KMEANS_SECONDS, zip(order, begins, strict=True))
-    return (corpus.waveform(utterance) for utterance, _ in within)
+) -> list[int]:
+    """Indices of utterances in random order, so many as begin within the first hour."""
+    order = rng.permutation(len(utterances))
+    samples = np.array([utterances[index].num_samples for index in order])
+    begins = (np.cumsum(samples) - samples) / corpus.sample_rate
+    return [int(index) for index in order[begins < FIT_SECONDS]]
 
 
 def latents_used(

@@ -1,17 +1,22 @@
-"""Units of other origin, for comparison: k-means on MFCC, and chance."""
+"""Units of other origin, for comparison: k-means on MFCC, a supervised probe of the latents, chance."""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy.fft import dct
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from audio_vq.audio import log_mel
 
 MFCC_FRAME_SECONDS = 0.01
 MFCC_COUNT = 13
 DELTA_REACH = 2  # frames either side
-FIT_FRAMES = 200_000  # k-means needs no more
+
+Encode = Callable[[np.ndarray], np.ndarray]  # waveform (time,) → units (num_units,)
+Latents = Callable[[np.ndarray], np.ndarray]  # waveform (time,) → (dim, num_units)
 
 
 def mfcc_features(waveform: np.ndarray, sample_rate: int, hop_length: int) -> np.ndarray:
@@ -45,18 +50,34 @@ def _delta(features: np.ndarray) -> np.ndarray:
 
 def fit_mfcc_kmeans(
     waveforms: Iterable[np.ndarray], *, sample_rate: int, hop_length: int, codebook_size: int, seed: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit K centres on standardised MFCC; returns the encoder, waveform `(time,)` → units `(num_units,)`."""
+) -> Encode:
+    """K centres of standardised MFCC, as an encoder."""
     features = np.concatenate([mfcc_features(waveform, sample_rate, hop_length) for waveform in waveforms])
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(features), size=min(len(features), FIT_FRAMES), replace=False)
-    kmeans = MiniBatchKMeans(min(codebook_size, len(chosen)), batch_size=4096, n_init=3, random_state=seed)
-    kmeans.fit((features[chosen] - mean) / deviation)
+    kmeans = MiniBatchKMeans(min(codebook_size, len(features)), batch_size=4096, n_init=3, random_state=seed)
+    kmeans.fit((features - mean) / deviation)
 
     def encode(waveform: np.ndarray) -> np.ndarray:
         standardised = (mfcc_features(waveform, sample_rate, hop_length) - mean) / deviation
         return kmeans.predict(standardised).astype(np.int64)
+
+    return encode
+
+
+def fit_latent_probe(latents: Latents, waveforms: Iterable[np.ndarray], phones: np.ndarray) -> Encode | None:
+    """A linear classifier (LDA) of phones from latents, as an encoder whose units are the classes it sees.
+
+    `phones` (frames,) belong to the frames of all `waveforms` one after another. None where there is one phone.
+    """
+    if len(np.unique(phones)) == 1:
+        return None
+    features = np.concatenate([latents(waveform).T for waveform in waveforms])  # (frames, dim)
+    # shrinkage keeps it well-posed where phones are rare or latents have collapsed
+    probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01))
+    probe.fit(features, phones)
+
+    def encode(waveform: np.ndarray) -> np.ndarray:
+        return np.searchsorted(probe.classes_, probe.predict(latents(waveform).T))
 
     return encode
 

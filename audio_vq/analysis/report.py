@@ -143,11 +143,13 @@ def _phone_protocol(analysis: Analysis) -> str:
 
 
 def _phone_rows(analysis: Analysis) -> list[PhoneRow]:
-    rows = {
-        "this model": analysis.phones,
-        "k-means on MFCC, same number and rate": analysis.baselines["mfcc_kmeans"],
-        "random units": analysis.baselines["random_units"],
+    names = {
+        "mfcc_kmeans": "k-means on MFCC, same number and rate",
+        "latent_probe": "supervised probe of the latents (linear)",
+        "random_units": "random units",
     }
+    rows = {"this model": analysis.phones}
+    rows |= {shown: analysis.baselines[key] for key, shown in names.items() if key in analysis.baselines}
     return [
         PhoneRow(
             name,

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def encode(
     checkpoint: Checkpoint,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Audio files, folders, or a prepared corpus.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Audio files, folders, or a prepared corpus.")
+    ],
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, or .npz for packed arrays.")],
     device: Device = "auto",
     force: Force = False,
@@ -38,7 +40,11 @@ def encode(
 
     sequences = []
     corpora = [path for path in inputs if (path / CORPUS_FILE).is_file()]
-    files = find_audio_files([path for path in inputs if path not in corpora]) if len(corpora) < len(inputs) else []
+    files = (
+        find_audio_files([path for path in inputs if path not in corpora])
+        if len(corpora) < len(inputs)
+        else []
+    )
     opened = [PreparedCorpus.open(path, model.sample_rate) for path in corpora]
     total = len(files) + sum(len(corpus.utterances) for corpus in opened)
     with progress_bar("encoding", total=total) as bar:

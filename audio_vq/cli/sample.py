@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Seed, Temperature, TopP, refuse_existing
+from audio_vq.cli.options import (
+    Checkpoint,
+    Device,
+    Force,
+    OutFolder,
+    Seed,
+    Temperature,
+    TopP,
+    refuse_existing,
+)
 from audio_vq.errors import UserError
 
 

@@ -14,7 +14,9 @@ class QuantizedLatents:
     latents: Tensor  # (batch, dim, time): e_k with the gradient of z_e (straight-through)
     units: Tensor  # (batch, time): k, int64
     codebook_loss: Tensor  # ‖sg[z_e] − e‖², mean: pulls the codebook to the encoder (eq. 3, second term)
-    commitment_loss: Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
+    commitment_loss: (
+        Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
+    )
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,12 @@ class VQVAEModel(nn.Module):
     """Waveforms `(batch, time)` in [−1, 1]; time is a multiple of `hop_length`. Units `(batch, time / hop_length)`."""
 
     def __init__(
-        self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, commitment: float, sample_rate: int
+        self,
+        encoder: Encoder,
+        quantizer: VectorQuantizer,
+        wavenet: WaveNet,
+        commitment: float,
+        sample_rate: int,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -106,7 +111,9 @@ class VQVAEModel(nn.Module):
     def bits(self, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Mean negative log-likelihood of the waveform's mu-law classes, bits per sample."""
         targets = mu_law_encode(waveform, self.classes)
-        logits = self.wavenet(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
+        logits = self.wavenet(targets, latents, speaker).transpose(
+            1, 2
+        )  # (B, T, classes), as it lies in memory
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()) * NATS_TO_BITS
 
     @torch.no_grad()

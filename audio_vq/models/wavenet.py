@@ -103,7 +103,9 @@ class GatedLayer(nn.Module):
         bound = 1 / math.sqrt(kernel_size * channels)
         # weight[0] is the present, weight[k] lies k · dilation samples back; the bias comes with the conditioning
         self.weight = nn.Parameter(torch.empty(kernel_size, 2 * channels, channels).uniform_(-bound, bound))
-        self.residual = None if last else nn.Linear(channels, channels)  # nothing reads the last layer's output
+        self.residual = (
+            None if last else nn.Linear(channels, channels)
+        )  # nothing reads the last layer's output
 
     def forward(self, x: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """`conditioning`: `(batch, frames, 2R)`, constant within a frame."""
@@ -150,5 +152,7 @@ class Conditioner(nn.Module):
 
     def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
         frames = self.context(latents).transpose(1, 2)  # (B, F, C)
-        total = self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]  # (B, F, layers · 2R)
+        total = (
+            self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]
+        )  # (B, F, layers · 2R)
         return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)

@@ -50,6 +50,7 @@ class Task(Protocol):
 
     network: nn.Module
     seconds_per_batch: float  # of audio
+    bits_per: str  # "sample" or "unit": what the training bits count
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Optimiser groups; each keeps its own `lr`."""
@@ -137,7 +138,7 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
             line.update(state, clock.seconds(), progress, result.bits, task.status())
 
             if due(before, progress, config.validations) or progress >= 1:
-                record = _record(state, clock.seconds(), line)
+                record = _record(state, clock.seconds(), line, task.bits_per)
                 validation = task.validate(average.model)
                 record.update(validation.record)
                 is_best = validation.value is not None and (
@@ -150,7 +151,8 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
                     run.append_metrics(record)
                     task.write_samples(average.model, folder / "samples" / f"step-{state.step:08d}")
                 accelerator.log(
-                    {"train/bits": record["train_bits_per_sample"], **validation.scalars}, step=state.step
+                    {"train/bits": record[f"train_bits_per_{task.bits_per}"], **validation.scalars},
+                    step=state.step,
                 )
                 line.validated(record)
             elif clock.seconds() - last_save > 60 * config.save_minutes:
@@ -195,14 +197,14 @@ def _interruptions() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _record(state: TrainingState, seconds: float, line: ProgressLine) -> dict[str, Any]:
+def _record(state: TrainingState, seconds: float, line: ProgressLine, bits_per: str) -> dict[str, Any]:
     """The part of a validation's record that is the same for every model."""
     return {
         "step": state.step,
         "seconds": round(seconds, 3),
         "audio_hours_seen": round(state.audio_seconds / 3600, 6),
         "audio_seconds_per_second": round(line.audio_seconds_per_second, 3),
-        "train_bits_per_sample": line.take_mean_bits(),
+        f"train_bits_per_{bits_per}": line.take_mean_bits(),
     }
 
 

@@ -76,10 +76,10 @@ class ProgressLine:
 
     def validated(self, record: dict[str, Any]) -> None:
         if self.enabled:
-            figures = "  ".join(
-                f"{k} {v:.3f}" for k, v in record["valid"].items() if isinstance(v, float)
+            figures = "  ".join(f"{k} {v:.3f}" for k, v in record["valid"].items() if isinstance(v, float))
+            codes = (
+                f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
             )
-            codes = f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
             self.console.print(f"validation at step {record['step']}: {figures}{codes}", markup=False)
 
 

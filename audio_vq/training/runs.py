@@ -55,7 +55,9 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(folder / "config.yaml", config)
     record = train(task, run.train, folder, device.type, run.seed)
-    print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
+    print(
+        f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr
+    )
 
 
 def resolve_device(name: str) -> torch.device:
@@ -84,7 +86,9 @@ def _refuse_other_run(folder: Path, config: str) -> None:
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         shown = ", ".join(f"{key} {before.get(key)} → {now.get(key)}" for key in changed[:3])
-        raise UserError(f"{folder} holds a run with another configuration ({shown}); give another run= folder")
+        raise UserError(
+            f"{folder} holds a run with another configuration ({shown}); give another run= folder"
+        )
 
 
 def _fixed_part(config: Any, prefix: str = "") -> dict[str, Any]:

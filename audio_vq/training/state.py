@@ -63,7 +63,9 @@ class RunFolder:
             self._link("best", name)
         self._remove_old()
 
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> TrainingState:
+    def load(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+    ) -> TrainingState:
         """Restores everything from `last`.
 
         Raises:
@@ -76,7 +78,9 @@ class RunFolder:
             weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"{self.folder} holds a run of another model: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"{self.folder} holds a run of another model: {str(error).splitlines()[0]}"
+            ) from None
         _load_optimizer(optimizer, tensors)
         state = TrainingState(**json.loads((last / "training.json").read_text(encoding="utf-8")))
         average.updates = state.average_updates

@@ -30,22 +30,32 @@ SAMPLE_SECONDS = 2.0
 class VQVAETask:
     """See `training.loop.Task`."""
 
+    bits_per = "sample"
+
     def __init__(
         self, corpus: PreparedCorpus, config: ModelConfig, train: TrainConfig, seed: int, device: torch.device
     ) -> None:
         check_model(config, train)
-        self.corpus, self.config, self.train_config, self.seed, self.device = corpus, config, train, seed, device
-        torch.manual_seed(seed)
-        self.network: VQVAEModel = build_vqvae(config, len(corpus.speakers))
-        sampling = {"crop_length": train.crop_length, "seed": seed, "speaker_balance": train.speaker_balance}
-        self.crops = CropSampler(corpus, "train", batch_size=train.batch_size, **sampling)
-        self.validation = CropSampler(corpus, "valid", batch_size=train.validation_crops, **sampling).fixed(
-            train.validation_crops
+        self.corpus, self.config, self.train_config, self.seed, self.device = (
+            corpus,
+            config,
+            train,
+            seed,
+            device,
         )
+        torch.manual_seed(seed)
+        self.network: nn.Module = build_vqvae(config, len(corpus.speakers))
+        self.crops = CropSampler(
+            corpus, "train", train.crop_length, train.batch_size, seed, train.speaker_balance
+        )
+        self.validation = CropSampler(
+            corpus, "valid", train.crop_length, train.batch_size, seed, train.speaker_balance
+        ).fixed(train.validation_crops)
         self.seconds_per_batch = train.batch_size * train.crop_length / config.sample_rate
         self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        assert isinstance(self.network, VQVAEModel)
         filterbank = self.network.encoder.filterbank
         slow = list(filterbank.parameters()) if filterbank else []
         slow_ids = {id(p) for p in slow}
@@ -84,6 +94,7 @@ class VQVAETask:
             yield latents
 
     def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
+        assert isinstance(self.network, VQVAEModel)
         crops = self.crops.batch(step, rank)
         losses = model(
             crops.waveform.to(self.device),
@@ -159,7 +170,9 @@ class VQVAETask:
             length = min(int(SAMPLE_SECONDS * rate), utterance.num_samples)
             length -= length % network.hop_length
             waveform = self.corpus.waveform(utterance, 0, length)
-            latents = network.quantizer.lookup(network.encode(torch.from_numpy(waveform)[None].to(self.device)))
+            latents = network.quantizer.lookup(
+                network.encode(torch.from_numpy(waveform)[None].to(self.device))
+            )
             own = speakers.index(utterance.speaker)
             voices = [own, (own + 1) % len(speakers)]
             decoded = sample_waveforms(
@@ -189,7 +202,9 @@ def check_model(config: ModelConfig, train: TrainConfig) -> None:
     """Raises UserError where sizes do not fit together."""
     hop = hop_length(config)
     if min([*config.encoder.strides, train.crop_length, train.batch_size], default=0) < 1:
-        raise UserError("model.encoder.strides, train.crop_length and train.batch_size must be positive numbers")
+        raise UserError(
+            "model.encoder.strides, train.crop_length and train.batch_size must be positive numbers"
+        )
     if train.crop_length % hop:
         near = max(hop, train.crop_length // hop * hop)
         raise UserError(
@@ -201,6 +216,8 @@ def check_model(config: ModelConfig, train: TrainConfig) -> None:
             f"model.wavenet.conditioning_frames={config.wavenet.conditioning_frames} does not divide the hop length {hop}"
         )
     if config.wavenet.conditioning_frames > 1 and not config.wavenet.conditioning_channels:
-        raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
+        raise UserError(
+            "model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero"
+        )
     if config.quantizer.update not in ("loss", "ema"):
         raise UserError(f"model.quantizer.update={config.quantizer.update}: expected loss or ema")
