@@ -63,9 +63,7 @@ def resolve_checkpoint(name: str | Path) -> Path:
     if (path / "checkpoints").is_dir():
         raise UserError(f"{path} is a run without a checkpoint yet; wait for its first validation")
     if path.exists():
-        raise UserError(
-            f"{path} is not a checkpoint: it has no config.json; give a checkpoint or a run folder"
-        )
+        raise UserError(f"{path} is not a checkpoint: it has no config.json; give a checkpoint or a run folder")
     parts = str(name).split("/")
     if len(parts) == 2 and all(parts) and not str(name).startswith((".", "~")):
         return _from_hub(str(name))

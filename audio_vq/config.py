@@ -1,6 +1,6 @@
 """What can be configured: the only home of defaults. YAML in `conf/` states only what differs.
 
-The same dataclasses are Hydra's schema, are written into every checkpoint's `config.json`, and rebuild the model from it.
+The same dataclasses are Hydra's schema, are written into every checkpoint's `config.json`, and rebuild the model.
 """
 
 import dataclasses
@@ -40,9 +40,7 @@ class WaveNetConfig:
     residual_channels: int = 64
     skip_channels: int = 128
     speaker_channels: int = 0  # of the speaker embedding; 0 = one-hot, as in the paper
-    conditioning_channels: int = (
-        0  # of a convolution over latents before they condition; 0 = latents as they are
-    )
+    conditioning_channels: int = 0  # of a convolution over latents before they condition; 0 = latents as they are
     conditioning_frames: int = 1  # conditioning vectors per unit, from a transposed convolution
 
 

@@ -54,8 +54,10 @@ class VQVAE:
         self.device = torch.device(device)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: torch.device | str = "cpu") -> "VQVAE":
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
+
+        `device` is auto, cpu or cuda.
 
         Raises:
             UserError: it is none of these, or damaged.
@@ -65,7 +67,7 @@ class VQVAE:
         config = config_from(ModelConfig, info.config, folder)
         network = build_vqvae(config, len(info.speakers))
         load_weights(folder, network)
-        return cls(network, config, info, device)
+        return cls(network, config, info, resolve_device(device))
 
     def save_pretrained(self, folder: str | Path) -> None:
         save_checkpoint(Path(folder), self.info, self.network.state_dict())
@@ -125,7 +127,7 @@ class VQVAE:
     def encode(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> Units:
         """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
 
-        A recording has the same units alone or inside a longer one, but for those within the encoder's reach of its ends.
+        A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends.
 
         Args:
             waveform: `(time,)` in [−1, 1].
@@ -161,7 +163,7 @@ class VQVAE:
     ) -> list[Waveform]:
         """As `decode`, several unit sequences at once on all cores; each result is the same as alone.
 
-        `streams` numbers the random streams, for different draws of the same units; by default all are 0, as in `decode`.
+        `streams` numbers the random streams, for other draws of the same units; by default all are 0, as in `decode`.
         """
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         latents = [self._lookup(sequence) for sequence in units]
@@ -175,9 +177,7 @@ class VQVAE:
 
     def conditioning_bits(self, waveforms: Tensor, speakers: Tensor) -> ConditioningBits:
         """What units and speaker are worth to the decoder; see `VQVAEModel.conditioning_bits`."""
-        return self.network.conditioning_bits(
-            waveforms.to(self.device), speakers.to(self.device), len(self.speakers)
-        )
+        return self.network.conditioning_bits(waveforms.to(self.device), speakers.to(self.device), len(self.speakers))
 
     def _lookup(self, units: Units | Sequence[int]) -> Tensor:
         """Codebook vectors `(dim, num_units)`."""
@@ -205,6 +205,17 @@ class VQVAE:
         return self.network.encode_long(torch.from_numpy(padded)[None].to(self.device))
 
 
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one. Raises UserError for unknown names and a missing GPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: this machine has no usable GPU; give cpu or auto")
+    return torch.device(name)
+
+
 class UnitPrior:
     """A trained prior p(units | speaker)."""
 
@@ -221,14 +232,14 @@ class UnitPrior:
         self.device = torch.device(device)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: torch.device | str = "cpu") -> "UnitPrior":
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "UnitPrior":
         """As `VQVAE.from_pretrained`."""
         folder = resolve_checkpoint(name)
         info = read_info(folder, kind="prior")
         config = config_from(PriorConfig, info.config, folder)
         network = build_prior(config, int(info.data["codebook_size"]), len(info.speakers))
         load_weights(folder, network)
-        return cls(network, config, info, device)
+        return cls(network, config, info, resolve_device(device))
 
     @property
     def unit_rate_hz(self) -> float:

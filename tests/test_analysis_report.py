@@ -69,7 +69,7 @@ def utterance(rng) -> tuple[np.ndarray, Alignment]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> tuple[Path, Path]:
-    """40 utterances by two speakers, the first half second of each recording trimmed; and their alignments."""
+    """40 utterances by two speakers, half a second trimmed from each recording; and their alignments."""
     folder = tmp_path_factory.mktemp("prepared")
     corpus, alignments = folder / "corpus", folder / "phones"
     rng = np.random.default_rng(0)
@@ -79,9 +79,7 @@ def prepared(tmp_path_factory) -> tuple[Path, Path]:
             speaker = SPEAKERS[number % 2]
             name = f"{speaker}_{number:02d}"
             samples = np.round(waveform * 32767).astype(np.int16)
-            writer.add(
-                Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5)
-            )
+            writer.add(Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5))
             source = Alignment(np.append(0, alignment.boundaries + 0.5), ("SIL", *alignment.labels))
             write_alignment(alignments / speaker / f"{name}.lab", source)
         complete(
@@ -251,6 +249,18 @@ def test_plots_are_xml_in_the_colour_of_the_page(page):
 def test_the_same_analysis_draws_the_same_page(analysis, page):
     facts = {"checkpoint": "<b>runs</b>", "command": "audio-vq"}
     assert render_report(ToneModel(), analysis, facts, seed=0) == page
+
+
+def test_the_verb_refuses_before_it_loads_anything(prepared, tmp_path):
+    from audio_vq.cli.analyze import analyze as verb
+
+    corpus, alignments = prepared
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="exists"):
+        verb("no-checkpoint", corpus, alignments, tmp_path)
+    with pytest.raises(UserError, match="--mapping-alignments"):
+        verb("no-checkpoint", corpus, alignments, tmp_path / "new", mapping=corpus)
+    assert (tmp_path / "metrics.json").read_text() == "{}"
 
 
 def test_mel_bands_are_librosas():

@@ -68,11 +68,7 @@ def test_perfect_units():
     alignment = Alignment(np.array([0.0, 0.08, 0.2, 0.4]), ("SIL", "S", "IY"))
     units = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
     scores = score_boundaries(
-        [
-            utterance_boundaries(
-                units, alignment, hop_length=640, num_samples=6400, sample_rate=16000, offset_seconds=0
-            )
-        ]
+        [utterance_boundaries(units, alignment, hop_length=640, num_samples=6400, sample_rate=16000, offset_seconds=0)]
     )
     assert scores.figures() == {"boundary_precision": 1, "boundary_recall": 1, "f1": 1, "r_value": 1}
 

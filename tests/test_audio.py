@@ -25,9 +25,7 @@ from audio_vq.errors import UserError
 
 
 def tone(frequency, seconds, rate, amplitude=0.5):
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(
-        np.float32
-    )
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -67,9 +65,7 @@ def test_resampling_removes_what_the_new_rate_cannot_hold():
 def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
     loud = tone(200, 0.1, 16000, amplitude=4)
     soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
-    np.testing.assert_allclose(
-        read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6
-    )
+    np.testing.assert_allclose(read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6)
 
 
 def bad_files(folder):
@@ -149,7 +145,7 @@ def test_mu_law_inverts_within_its_step(value, classes):
     mu = classes - 1
     index = mu_law_encode(torch.tensor([value]), classes)
     assert 0 <= index.item() < classes
-    # derivative of the expansion at |x|: one step in the compressed domain is 2/mu, rounding errs by half of it
+    # a step of the compressed domain is 2/mu, rounding errs by half of it; the rest is the expansion's slope
     half_step = np.log1p(mu) * (1 + mu * abs(value)) / mu / mu
     slack = 1 + np.log1p(mu) / mu  # the step grows towards the far end of the interval
     assert abs(mu_law_decode(index, classes).item() - value) <= half_step * slack + 1e-6

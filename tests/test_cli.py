@@ -83,9 +83,7 @@ def test_help_is_fast_and_names_every_verb():
         assert f"  {verb} " in text
 
 
-@pytest.mark.parametrize(
-    "verb", [*VERBS, "prepare vctk", "prepare librispeech", "prepare folder", "prepare synthetic"]
-)
+@pytest.mark.parametrize("verb", [*VERBS, "prepare vctk", "prepare librispeech", "prepare folder", "prepare synthetic"])
 def test_help_has_a_purpose_and_an_example(verb):
     if verb == "prepare":
         return
@@ -150,9 +148,7 @@ def test_users_mistakes(model, recording, tiny_corpus, tmp_path):
     assert "none.wav" in mistake("convert", model, silent, "--to", "ben", "--out", out)
     assert "known: ann, ben, cleo" in mistake("convert", model, recording, "--to", "bob", "--out", out)
     assert "not a checkpoint" in mistake("convert", tmp_path, recording, "--to", "ben", "--out", out)
-    assert "temperature" in mistake(
-        "convert", model, recording, "--to", "ben", "--out", out, "--temperature", "0"
-    )
+    assert "temperature" in mistake("convert", model, recording, "--to", "ben", "--out", out, "--temperature", "0")
     assert "does not exist" in mistake("info", tmp_path / "nothing")
     assert "no such file" in mistake("decode", model, tmp_path / "no.jsonl", "--speaker", "ben", "--out", out)
     assert not out.exists()
@@ -164,9 +160,7 @@ def test_mistakes_in_training_settings(tiny_corpus, tmp_path):
     assert "no budget" in mistake(*good)
     assert "train.minutes=-1" in mistake(*good, "train.minutes=-1")
     assert "model.encoder.strides" in mistake(*good, "train.steps=1", "model.encoder.strides=[0]")
-    assert "multiple of the model's hop length" in mistake(
-        *good, "train.steps=1", "model.encoder.strides=[3]"
-    )
+    assert "multiple of the model's hop length" in mistake(*good, "train.steps=1", "model.encoder.strides=[3]")
     assert "Available options" in mistake(*good, "train.steps=1", "model=huge")
     assert "Key 'step' not in" in mistake(*good, "train.step=1")
     assert "8000 Hz" in mistake(*good, "train.steps=1", "model.sample_rate=8000")
@@ -192,9 +186,7 @@ def test_prior_is_trained_and_sampled(model, tiny_corpus, tmp_path):
         "train-prior", f"model={model}", f"data={tiny_corpus}", f"run={prior}", "train.steps=3",
         "prior.layers=1", "prior.channels=16", "prior.heads=2", "prior.context=16",
     )  # fmt: skip
-    out, _ = call(
-        "sample", prior, model, "--speaker", "ben", "--seconds", 0.5, "--count", 2, "--out", tmp_path / "s"
-    )
+    out, _ = call("sample", prior, model, "--speaker", "ben", "--seconds", 0.5, "--count", 2, "--out", tmp_path / "s")
     first, second = (soundfile.read(file)[0] for file in out.split())
     assert len(first) == len(second) == 8000
     assert not np.array_equal(first, second)

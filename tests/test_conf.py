@@ -50,9 +50,7 @@ def test_presets_say_only_what_differs():
         "loss",
         0.25,
     )
-    assert not (
-        model.quantizer.kmeans_start or model.quantizer.restart_after or model.quantizer.continuous_share
-    )
+    assert not (model.quantizer.kmeans_start or model.quantizer.restart_after or model.quantizer.continuous_share)
     assert not (model.encoder.layer_norm or model.encoder.filterbank)
     assert model.wavenet.speaker_channels == model.wavenet.conditioning_channels == 0
 

@@ -28,10 +28,8 @@ def found(recordings):
 def test_vctk_092_takes_the_second_microphone_only_for_want_of_the_first(tmp_path):
     audio = "wav48_silence_trimmed"
     touch(tmp_path, *(f"{audio}/p225/p225_001_mic{mic}.flac" for mic in (1, 2)))
-    touch(
-        tmp_path, f"{audio}/p315/p315_002_mic2.flac", f"{audio}/log.txt", f"{audio}/p225/._p225_001_mic1.flac"
-    )
-    touch(tmp_path, "txt/p225/p225_001.txt")
+    touch(tmp_path, f"{audio}/p315/p315_002_mic2.flac", "txt/p225/p225_001.txt")
+    touch(tmp_path, f"{audio}/log.txt", f"{audio}/p225/._p225_001_mic1.flac")  # neither is a recording
     (tmp_path / "txt/p225/p225_001.txt").write_text("Please call Stella.\n")
     (tmp_path / "speaker-info.txt").write_text(
         "ID  AGE  GENDER  ACCENTS  REGION COMMENTS\np225  23  F    English    Southern  England\np1 30 M English\n"

@@ -57,9 +57,7 @@ def test_samples_are_those_of_the_recordings(recordings, tmp_path):
         np.testing.assert_array_equal(np.round(corpus.waveform(utterance) * 32768), expected)
         assert utterance.text == f"sentence {int(utterance.id[-2:])}"
         assert utterance.offset_seconds == 0
-    assert [u.start for u in corpus.utterances[1:]] == list(
-        np.cumsum([u.num_samples for u in corpus.utterances])[:-1]
-    )
+    assert [u.start for u in corpus.utterances[1:]] == list(np.cumsum([u.num_samples for u in corpus.utterances])[:-1])
 
 
 def test_workers_do_not_change_a_byte(recordings, tmp_path):
@@ -84,7 +82,7 @@ def test_trimming_and_level_are_as_recorded(tmp_path):
     assert np.corrcoef(kept, original)[0, 1] > 0.999999  # shifted by one sample it would be nearly 0
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -95,7 +93,7 @@ def interrupt_after(monkeypatch, count):
 
     def process(recording, processing):
         if next(done, None) is None:
-            raise Interrupted
+            raise InterruptedRunError
         return real(recording, processing)
 
     monkeypatch.setattr(preparing, "process", process)
@@ -107,7 +105,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(recordings, tmp_path, monk
     prepare(find_folder(recordings), tmp_path / "whole", PLAIN, RULE, workers=1)
     with monkeypatch.context() as patch:
         interrupt_after(patch, count)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedRunError):
             prepare(find_folder(recordings), tmp_path / "out", PLAIN, RULE, workers=1)
     with pytest.raises(UserError, match="unfinished"):
         PreparedCorpus.open(tmp_path / "out")
@@ -122,7 +120,7 @@ def test_what_a_killed_run_left_half_written_is_cut_off(recordings, tmp_path, mo
     prepare(find_folder(recordings), tmp_path / "whole", PLAIN, RULE, workers=1)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedRunError):
             prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
     pcm, lines = out / "audio.pcm", out / audio_vq.data.writer.PARTIAL_FILE
     if damage == "torn line":
@@ -139,7 +137,7 @@ def test_going_on_with_other_settings_is_refused(recordings, tmp_path, monkeypat
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedRunError):
             prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
     with pytest.raises(UserError, match="another sample rate"):
         prepare(find_folder(recordings), out, replace(PLAIN, sample_rate=4000), RULE, workers=1)

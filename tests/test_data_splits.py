@@ -73,9 +73,7 @@ def test_utterances_without_text_are_drawn_alone():
 
 
 def test_case_and_punctuation_do_not_make_another_sentence():
-    assert normalise_text("Ask her, to bring — these THINGS!") == normalise_text(
-        "ask her to bring these things"
-    )
+    assert normalise_text("Ask her, to bring — these THINGS!") == normalise_text("ask her to bring these things")
     assert normalise_text("Don\N{RIGHT SINGLE QUOTATION MARK}t") == normalise_text("don't")
     assert normalise_text("Æsop's 3rd") != normalise_text("Æsop's 4th")
 

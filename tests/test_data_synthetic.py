@@ -1,5 +1,6 @@
 """The synthetic corpus: the same bytes for a seed, phones exact and complete, voices that differ."""
 
+import re
 import subprocess
 import sys
 
@@ -88,12 +89,8 @@ def test_the_audio_is_silent_where_the_alignment_says_so(prepared):
     for utterance in corpus.utterances:
         waveform = corpus.waveform(utterance)
         level = {True: [], False: []}
-        for start, end, label in segments_of(
-            prepared / "alignments" / utterance.speaker / f"{utterance.id}.lab"
-        ):
-            inner = waveform[
-                round(start * 16000) + 80 : round(end * 16000) - 80
-            ]  # 5 ms off the filter's reach
+        for start, end, label in segments_of(prepared / "alignments" / utterance.speaker / f"{utterance.id}.lab"):
+            inner = waveform[round(start * 16000) + 80 : round(end * 16000) - 80]  # 5 ms off the filter's reach
             level[label == SILENCE].extend(inner**2)
         silence, speech = (10 * np.log10(np.mean(level[silent])) for silent in (True, False))
         assert silence < -55
@@ -102,9 +99,7 @@ def test_the_audio_is_silent_where_the_alignment_says_so(prepared):
 
 def test_speakers_share_some_sentences_and_no_split_does(prepared):
     corpus = PreparedCorpus.open(prepared)
-    said = {
-        speaker: {u.text for u in corpus.utterances if u.speaker == speaker} for speaker in corpus.speakers
-    }
+    said = {speaker: {u.text for u in corpus.utterances if u.speaker == speaker} for speaker in corpus.speakers}
     assert len(set.intersection(*said.values())) == round(0.24 * 6)
     assert len(set.union(*said.values())) == 1 + 3 * 5
     texts = [{u.text for u in corpus.select(split)} for split in ("train", "valid", "test")]
@@ -149,7 +144,7 @@ def test_closures_belong_to_stops_and_pauses_to_silence():
         Segment(500, "P"),
         Segment(1000, "SIL"),
         Segment(1500, "S"),
-        Segment(2005 - 5, "SIL") if 5 >= 20 else Segment(2005, "M"),
+        Segment(2005, "M"),
         Segment(2500, "SIL"),
     ]
 
@@ -190,8 +185,7 @@ def test_sentences_differ_and_a_larger_draw_begins_alike():
         assert text[0].isupper()
         assert text[-1] in ".?"
         assert "  " not in text
-        assert " a a" not in text.replace(" a another", "")
-        assert "a un" not in text
+        assert not re.search(r"\ba (?!use|usual)[aeiou]|\ban [^aeiou]", text, re.IGNORECASE), text
 
 
 def test_sentences_do_not_depend_on_the_process():

@@ -67,10 +67,7 @@ def test_gabor_filters_have_unit_gain_at_their_centres():
 def test_filterbank_hears_a_tone_where_it_is():
     bank = Filterbank(40, 16000, 160)
     time = torch.arange(16000) / 16000
-    peaks = [
-        bank(0.1 * torch.sin(2 * math.pi * hertz * time)[None])[0].mean(1).argmax()
-        for hertz in (300, 1000, 4000)
-    ]
+    peaks = [bank(0.1 * torch.sin(2 * math.pi * hertz * time)[None])[0].mean(1).argmax() for hertz in (300, 1000, 4000)]
     assert peaks[0] < peaks[1] < peaks[2]
 
 

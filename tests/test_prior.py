@@ -23,9 +23,7 @@ K, SPEAKERS = 12, 3
 
 def make_prior(context=16, seed=0, **changes):
     torch.manual_seed(seed)
-    config = PriorConfig(
-        **{"layers": 2, "heads": 2, "channels": 16, "context": context, "dropout": 0.0, **changes}
-    )
+    config = PriorConfig(**{"layers": 2, "heads": 2, "channels": 16, "context": context, "dropout": 0.0, **changes})
     prior = build_prior(config, K, SPEAKERS)
     with torch.no_grad():  # as decided as a trained one, so that differences would be seen
         for parameter in prior.parameters():
@@ -181,17 +179,13 @@ def make_crops(lengths=(5, 60, 200), context=20, **changes):
 def test_crops_are_pieces_of_their_utterance():
     batch = make_crops().batch(3)
     lengths = np.array([5, 60, 200])
-    for units, targets, speaker in zip(
-        batch.units.numpy(), batch.targets.numpy(), batch.speaker, strict=True
-    ):
+    for units, targets, speaker in zip(batch.units.numpy(), batch.targets.numpy(), batch.speaker, strict=True):
         length = min(20, lengths[speaker])
         start = units[0] - 1000 * int(speaker)
         assert 0 <= start <= lengths[speaker] - length
         np.testing.assert_array_equal(units[:length], units[0] + np.arange(length))
         scored = targets != NOT_SCORED
-        np.testing.assert_array_equal(
-            scored, (np.arange(20) >= (LEAD_IN if start else 0)) & (np.arange(20) < length)
-        )
+        np.testing.assert_array_equal(scored, (np.arange(20) >= (LEAD_IN if start else 0)) & (np.arange(20) < length))
         np.testing.assert_array_equal(targets[scored], units[scored])
 
 
@@ -318,9 +312,7 @@ def test_learns_more_than_ngrams_know(tmp_path):
 
 def test_validation_is_the_mean_over_all_units(tmp_path):
     task = make_task(tmp_path)
-    bits = [
-        unit_bits(task.network, [u], [s])[0] for u, s in zip(task.valid, task.valid_speakers, strict=True)
-    ]
+    bits = [unit_bits(task.network, [u], [s])[0] for u, s in zip(task.valid, task.valid_speakers, strict=True)]
     assert task.validate(task.network).value == pytest.approx(np.concatenate(bits).mean(), abs=2e-5)
 
 

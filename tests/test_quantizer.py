@@ -51,9 +51,7 @@ def test_losses_pull_one_side_each(latents):
     to_z, to_codebook = torch.autograd.grad(result.codebook_loss, [z, quantizer.codebook], allow_unused=True)
     assert to_z is None
     assert to_codebook.abs().sum() > 0
-    to_z, to_codebook = torch.autograd.grad(
-        result.commitment_loss, [z, quantizer.codebook], allow_unused=True
-    )
+    to_z, to_codebook = torch.autograd.grad(result.commitment_loss, [z, quantizer.codebook], allow_unused=True)
     assert to_codebook is None
     assert to_z.abs().sum() > 0
 

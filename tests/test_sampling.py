@@ -41,9 +41,7 @@ def make_wavenet(shape="plain", classes=64, seed=0):
     torch.manual_seed(seed)
     conditioner = Conditioner(DIM, SPEAKERS, layers, residual, channels, frames, speaker_channels=2)
     wavenet = WaveNet(classes, layers, cycle, kernel, residual, skip, HOP // frames, conditioner)
-    with (
-        torch.no_grad()
-    ):  # as decided as a trained network: fresh ones give all classes nearly the same logits
+    with torch.no_grad():  # as decided as a trained network: fresh ones give all classes nearly the same logits
         wavenet.output.weight.mul_(8)
         wavenet.hidden.weight.mul_(2)
     return wavenet.eval().requires_grad_(False)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import signal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,9 +27,7 @@ MODEL = ModelConfig(
         conditioning_channels=8, conditioning_frames=2,
     ),
 )  # fmt: skip
-TRAIN = TrainConfig(
-    steps=8, batch_size=2, crop_length=1280, warmup_steps=2, validations=2, validation_crops=4
-)
+TRAIN = TrainConfig(steps=8, batch_size=2, crop_length=1280, warmup_steps=2, validations=2, validation_crops=4)
 
 
 def run_of(corpus, folder, **changes):
@@ -143,9 +142,7 @@ def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
 
 
 def test_crops_that_do_not_fit_the_hop_are_refused(tiny_corpus, tmp_path):
-    with pytest.raises(
-        UserError, match=r"crop_length=1000 is not a multiple .* 320 .*give train.crop_length=960"
-    ):
+    with pytest.raises(UserError, match=r"crop_length=1000 is not a multiple .* 320 .*give train.crop_length=960"):
         run_vqvae(run_of(tiny_corpus, tmp_path / "run", crop_length=1000))
     assert not (tmp_path / "run").exists()
 
@@ -169,7 +166,7 @@ def test_learning_rate_rises_stays_and_falls():
 
 def test_marks_are_met_once_each():
     steps = np.linspace(0, 1, 38)
-    met = [due(a, b, 10) for a, b in zip(steps[:-1], steps[1:], strict=True)]
+    met = [due(a, b, 10) for a, b in pairwise(steps)]
     assert sum(met) == 10
     assert met[-1]
 

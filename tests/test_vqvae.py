@@ -75,6 +75,7 @@ def test_conditioning_bits_show_what_units_are_worth(batch):
     fresh = model.conditioning_bits(*batch, num_speakers=2)
     assert abs(fresh.bits_shuffled - fresh.bits_true) < 0.05
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
+    losses = model(*batch, quantize=False)
     for step in range(160):
         if step == 80:  # quantisation begins, at encoder outputs
             latents = losses.latents.transpose(1, 2).flatten(0, 1)

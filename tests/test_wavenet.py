@@ -8,15 +8,13 @@ from audio_vq.models.wavenet import Conditioner, WaveNet
 HOP = 4
 
 
-def wavenet(
-    layers=5, cycle=3, kernel=2, channels=6, speakers=3, frames_per_unit=2, context=5, speaker_channels=4
-):
+def wavenet(layers=5, cycle=3, kernel=2, channels=6, speakers=3, frames_per_unit=2, context=5, speaker_channels=4):
     torch.manual_seed(0)
     conditioner = Conditioner(7, speakers, layers, channels, context, frames_per_unit, speaker_channels)
     return WaveNet(16, layers, cycle, kernel, channels, 8, HOP, conditioner).double()
 
 
-def inputs(net, units=10, batch=2):
+def inputs(units=10, batch=2):
     torch.manual_seed(1)
     per_unit = HOP * 2
     targets = torch.randint(0, 16, (batch, units * per_unit))
@@ -49,7 +47,7 @@ def test_gated_convolution_gradient(kernel, dilation):
 def test_receptive_field_is_exact(kernel):
     """Logits at t see samples t − receptive_field … t − 1, all of them and no other."""
     net = wavenet(layers=4, cycle=3, kernel=kernel)
-    targets, latents, speaker = inputs(net, units=9, batch=1)
+    targets, latents, speaker = inputs(units=9, batch=1)
     field, at = net.receptive_field, targets.shape[1] - 1
     embedded = []
     net.embedding.register_forward_hook(lambda _m, _i, out: embedded.append(out.retain_grad() or out))
@@ -61,7 +59,7 @@ def test_receptive_field_is_exact(kernel):
 
 def test_later_samples_never_change_earlier_logits():
     net = wavenet()
-    targets, latents, speaker = inputs(net)
+    targets, latents, speaker = inputs()
     before = net(targets, latents, speaker)
     changed = targets.clone()
     changed[:, 40:] = (changed[:, 40:] + 1) % 16
@@ -73,7 +71,7 @@ def test_later_samples_never_change_earlier_logits():
 def test_latents_reach_only_their_neighbourhood():
     """The conditioning network sees one unit, and one frame of the next, to either side."""
     net = wavenet()
-    targets, latents, speaker = inputs(net)
+    targets, latents, speaker = inputs()
     latents.requires_grad_()
     net(targets, latents, speaker)[0, :, 5 * HOP * 2].sum().backward()  # first sample of unit 5, frame 10
     touched = torch.nonzero(latents.grad[0].abs().sum(0)).flatten().tolist()
@@ -83,7 +81,7 @@ def test_latents_reach_only_their_neighbourhood():
 
 def test_units_and_speaker_matter():
     net = wavenet()
-    targets, latents, speaker = inputs(net)
+    targets, latents, speaker = inputs()
     before = net(targets, latents, speaker)
     assert not torch.allclose(before, net(targets, latents.roll(1, 0), speaker))
     assert not torch.allclose(before, net(targets, latents, (speaker + 1) % 3))

@@ -56,9 +56,7 @@ def plan_alignment(corpus: PreparedCorpus, out: Path, *, force: bool) -> Plan:
     require_judge("pocketsphinx")
     with_text = [utterance for utterance in corpus.utterances if utterance.text]
     if not with_text:
-        raise UserError(
-            f"{corpus.folder} has no transcripts to align; prepare a corpus that comes with texts"
-        )
+        raise UserError(f"{corpus.folder} has no transcripts to align; prepare a corpus that comes with texts")
     todo = [each for each in with_text if force or not find_alignment(out, each.speaker, each.id)]
     words = {word for utterance in todo for word in spoken_words(utterance.text or "")}
     unknown = sorted(words - dictionary_words())
@@ -70,9 +68,7 @@ def plan_alignment(corpus: PreparedCorpus, out: Path, *, force: bool) -> Plan:
     )
 
 
-def align_corpus(
-    corpus: PreparedCorpus, plan: Plan, out: Path, *, workers: int
-) -> Generator[Outcome, None, None]:
+def align_corpus(corpus: PreparedCorpus, plan: Plan, out: Path, *, workers: int) -> Generator[Outcome, None, None]:
     """Carry out a plan in `workers` processes: write `<out>/<speaker>/<id>.lab`, yield outcomes as they come.
 
     Close the iterator (`contextlib.closing`) to stop early.

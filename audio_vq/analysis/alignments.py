@@ -121,6 +121,4 @@ def _read_lab(path: Path, text: str) -> Iterator[Interval]:
         try:
             yield Interval(number, float(start), float(end), label)
         except ValueError as error:
-            raise UserError(
-                f"{path}, line {number}: {line!r} is not `start_seconds end_seconds LABEL`"
-            ) from error
+            raise UserError(f"{path}, line {number}: {line!r} is not `start_seconds end_seconds LABEL`") from error

@@ -54,9 +54,7 @@ class Analysis:
             "used_units": unit_statistics.used_units(self.counts),
             "perplexity": unit_statistics.perplexity(self.counts),
             "bits_per_second": unit_statistics.bits_per_second(len(self.counts), self.unit_rate_hz),
-            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(
-                self.counts, self.unit_rate_hz
-            ),
+            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
             "phones": self.phones.figures() | {"skipped_utterances": skipped},
             "segments": self.segments.figures(),
             "latents_used": self.latents_used,
@@ -171,9 +169,7 @@ def _with_units(frames: Sequence[LabelledUnits], encoded: Sequence[EncodedUttera
     return [replace(each, units=other.units) for each, other in zip(frames, encoded, strict=True)]
 
 
-def _about_an_hour(
-    corpus: PreparedCorpus, utterances: Sequence[Utterance], rng: np.random.Generator
-) -> list[int]:
+def _about_an_hour(corpus: PreparedCorpus, utterances: Sequence[Utterance], rng: np.random.Generator) -> list[int]:
     """Indices of utterances in random order, so many as begin within the first hour."""
     order = rng.permutation(len(utterances))
     samples = np.array([utterances[index].num_samples for index in order])

@@ -67,7 +67,7 @@ def fit_mfcc_kmeans(
 def fit_latent_probe(latents: Latents, waveforms: Iterable[np.ndarray], phones: np.ndarray) -> Encode | None:
     """A linear classifier (LDA) of phones from latents, as an encoder whose units are the classes it sees.
 
-    `phones` (frames,) belong to the frames of all `waveforms` one after another. None where there is one phone.
+    `phones` (frames,) label the frames of all `waveforms` in turn. None where there is but one phone.
     """
     if len(np.unique(phones)) == 1:
         return None

@@ -35,9 +35,7 @@ def dictionary_words() -> frozenset[str]:
     from pocketsphinx import get_model_path
 
     path = Path(get_model_path("en-us/cmudict-en-us.dict"))
-    return frozenset(
-        line.split(maxsplit=1)[0] for line in path.read_text(encoding="utf-8").splitlines() if line
-    )
+    return frozenset(line.split(maxsplit=1)[0] for line in path.read_text(encoding="utf-8").splitlines() if line)
 
 
 def pronounce(words: Iterable[str]) -> dict[str, str]:

@@ -93,9 +93,7 @@ def score_phones(
         pnmi=pnmi(joint),
         phone_purity=float(joint.max(axis=1).sum() / joint.sum()),
         unit_purity=float(joint.max(axis=0).sum() / joint.sum()),
-        recall={
-            names[p]: float(hits_per_phone[p] / frames_per_phone[p]) for p in np.flatnonzero(frames_per_phone)
-        },
+        recall={names[p]: float(hits_per_phone[p] / frames_per_phone[p]) for p in np.flatnonzero(frames_per_phone)},
         joint=joint,
         phones=names,
         unit_phones=tuple(names[p] for p in to_phone),

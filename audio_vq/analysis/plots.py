@@ -32,12 +32,11 @@ CLASS_COLOURS = {
     "silence": "#B0B0B0",
     "other": "#D55E00",
 }
-_CLASS_OF = {phone: name for name, phones in ARPABET_CLASSES.items() for phone in phones} | {
-    SILENCE: "silence"
-}
+_CLASS_OF = {phone: name for name, phones in ARPABET_CLASSES.items() for phone in phones} | {SILENCE: "silence"}
 _INK = "#0a0b0c"  # stands for the page's text colour until to_svg
 EXCERPT_INCHES = 10
 STRIP_FONT = 6.5  # points
+LONGEST_SECONDS = 0.6  # on the axis of durations
 _ACCENT, _SECOND = "#0072B2", "#E69F00"
 _STYLE = {
     "axes.edgecolor": _INK,
@@ -150,16 +149,12 @@ def _draw_spectrogram(axes: Axes, excerpt: Excerpt) -> None:
         interpolation="nearest",
     )
     ticks = [hz for hz in (250, 500, 1000, 2000, 4000, 8000) if hz < 0.9 * excerpt.sample_rate / 2]
-    axes.set_yticks(
-        [mel_band(hz, bands, excerpt.sample_rate) for hz in ticks], [f"{hz / 1000:g}" for hz in ticks]
-    )
+    axes.set_yticks([mel_band(hz, bands, excerpt.sample_rate) for hz in ticks], [f"{hz / 1000:g}" for hz in ticks])
     axes.set_ylabel("frequency (kHz)")
     axes.tick_params(labelbottom=False)
 
 
-def _draw_strip(
-    axes: Axes, times: tuple[np.ndarray, np.ndarray], texts: Sequence[str], phones: Sequence[str]
-) -> None:
+def _draw_strip(axes: Axes, times: tuple[np.ndarray, np.ndarray], texts: Sequence[str], phones: Sequence[str]) -> None:
     """Boxes from start to end in the colours of the phones' classes, labelled where the label fits."""
     starts, ends = times
     colours = [CLASS_COLOURS[phone_class(phone)] for phone in phones]
@@ -197,21 +192,15 @@ def draw_unit_phone_matrix(scores: PhoneScores) -> Figure:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10, 0.9 + 0.155 * len(names)), layout="constrained")
         matrix, bars = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
-        image = matrix.imshow(
-            shares[columns][:, rows].T, aspect="auto", cmap="magma", vmin=0, interpolation="nearest"
-        )
+        image = matrix.imshow(shares[columns][:, rows].T, aspect="auto", cmap="magma", vmin=0, interpolation="nearest")
         _separate_classes(matrix, names)
         matrix.set_yticks(range(len(names)), names, fontsize=7)
         matrix.set_xlabel(f"the {len(columns)} units that occur, ordered by the phone they are mapped to")
         matrix.set_ylabel("phone")
-        bar = figure.colorbar(
-            image, ax=matrix, location="top", shrink=0.5, aspect=40, format=PercentFormatter(1)
-        )
+        bar = figure.colorbar(image, ax=matrix, location="top", shrink=0.5, aspect=40, format=PercentFormatter(1))
         bar.set_label("share of the unit's frames")
         colours = [CLASS_COLOURS[phone_class(name)] for name in names]
-        bars.barh(
-            range(len(names)), [scores.recall.get(name, 0.0) for name in names], color=colours, height=0.8
-        )
+        bars.barh(range(len(names)), [scores.recall.get(name, 0.0) for name in names], color=colours, height=0.8)
         bars.set_xlim(0, 1)
         bars.xaxis.set_major_formatter(PercentFormatter(1))
         bars.set_xlabel("frames recognised")
@@ -237,9 +226,7 @@ def draw_usage(counts: np.ndarray) -> Figure:
         even = 1 / len(counts)
         axes.axhline(even, color=_INK, linewidth=0.8, linestyle=":", label=f"even use, 1/{len(counts)}")
         effective = perplexity(counts)
-        axes.axvline(
-            effective, color=_SECOND, linewidth=1.4, linestyle="--", label=f"perplexity {effective:.0f}"
-        )
+        axes.axvline(effective, color=_SECOND, linewidth=1.4, linestyle="--", label=f"perplexity {effective:.0f}")
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
@@ -253,9 +240,8 @@ def draw_usage(counts: np.ndarray) -> Figure:
 
 def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_per_unit: float) -> Figure:
     """How long a unit lasts before another follows, beside how long phones last."""
-    longest = max(
-        float(np.percentile(np.concatenate([run_seconds, phone_seconds]), 99)), 4 * seconds_per_unit
-    )
+    longest = float(np.percentile(np.concatenate([run_seconds, phone_seconds]), 99))
+    longest = min(max(longest, 4 * seconds_per_unit), LONGEST_SECONDS)
     # whole units in the middle of their bins; coarse enough to smooth the phones at high unit rates
     width = seconds_per_unit * max(1, round(0.01 / seconds_per_unit))
     edges = np.arange(0.5 * seconds_per_unit, longest + width, width)

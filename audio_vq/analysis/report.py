@@ -185,10 +185,11 @@ def _usage(analysis: Analysis) -> Drawing:
 def _durations(analysis: Analysis) -> Drawing:
     seconds_per_unit = 1 / analysis.unit_rate_hz
     runs = np.concatenate([run_lengths(each.units).lengths for each in analysis.scored]) * seconds_per_unit
-    phones = np.concatenate(
-        [np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment]
+    phones = np.concatenate([np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment])
+    caption = (
+        "How long a unit repeats before another follows, beside the phones of the same utterances; what is "
+        "longer than the axis is counted at its end."
     )
-    caption = "How long a unit repeats before another follows, beside the phones of the same utterances."
     return _draw(plots.draw_durations(runs, phones, seconds_per_unit), "durations", caption)
 
 

@@ -55,9 +55,7 @@ def pick_utterances(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
 
 
-def make_sample(
-    model: "VQVAE", analysis: Analysis, each: EncodedUtterance, number: int, *, seed: int
-) -> Sample:
+def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, number: int, *, seed: int) -> Sample:
     corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
     length = min(utterance.num_samples, round(EXCERPT_SECONDS * corpus.sample_rate))
     waveform = corpus.waveform(utterance, 0, length)
@@ -77,9 +75,7 @@ def make_sample(
     )
 
 
-def _excerpt(
-    analysis: Analysis, each: EncodedUtterance, waveform: np.ndarray, units: np.ndarray
-) -> plots.Excerpt:
+def _excerpt(analysis: Analysis, each: EncodedUtterance, waveform: np.ndarray, units: np.ndarray) -> plots.Excerpt:
     assert each.alignment is not None
     sample_rate = analysis.selection.scored_corpus.corpus.sample_rate
     seconds = len(waveform) / sample_rate

@@ -33,9 +33,7 @@ def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedC
         UserError: either folder is not what it should be.
     """
     if not alignments.is_dir():
-        raise UserError(
-            f"{alignments}: no such folder; expected <speaker>/<id>.lab in it (see audio-vq align)"
-        )
+        raise UserError(f"{alignments}: no such folder; expected <speaker>/<id>.lab in it (see audio-vq align)")
     return AlignedCorpus(PreparedCorpus.open(prepared, sample_rate), alignments)
 
 
@@ -81,16 +79,12 @@ def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus 
     )
 
 
-def _some_aligned(
-    source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str
-) -> tuple[Utterance, ...]:
+def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
     aligned = source.aligned(utterances)
     if aligned:
         return aligned
     if not utterances:
-        raise UserError(
-            f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments"
-        )
+        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments")
     first = utterances[0]
     raise UserError(
         f"none of {len(utterances)} utterances {purpose} has an alignment in {source.folder}; "

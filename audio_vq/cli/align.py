@@ -17,9 +17,7 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CP
 Redo = Annotated[bool, typer.Option("--force", help="Align again what OUT holds already.")]
 
 
-def align(
-    prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = False, json_output: Json = False
-) -> None:
+def align(prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = False, json_output: Json = False) -> None:
     """Find the phones of English transcripts in their recordings.
 
     By PocketSphinx; words it lacks are pronounced by espeak-ng. Alignments that OUT holds already are kept:
@@ -43,9 +41,7 @@ def align(
                 bar.say(f"{outcome.id}: {outcome.failure}")
             bar.advance()
     if failures and len(failures) == total:
-        raise UserError(
-            f"none of {total} utterances of {prepared} could be aligned; do texts and recordings match?"
-        )
+        raise UserError(f"none of {total} utterances of {prepared} could be aligned; do texts and recordings match?")
     counts = {
         "aligned": len(plan.utterances) - len(failures),
         "kept": plan.kept,

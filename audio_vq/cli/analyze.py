@@ -47,7 +47,7 @@ def analyze(
     from audio_vq.analysis.selection import open_aligned, select_utterances
     from audio_vq.pretrained import VQVAE
 
-    model = VQVAE.from_pretrained(checkpoint, _resolve(device))
+    model = VQVAE.from_pretrained(checkpoint, device)
     scored = open_aligned(prepared, alignments, model.sample_rate)
     teachers = None
     if mapping and mapping_alignments:
@@ -74,13 +74,3 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
         f"{metrics['used_units']} of {metrics['codebook_size']} units occur\n"
         f"{out / 'report.html'}\n"
     )
-
-
-def _resolve(device: str) -> str:
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"no device {device!r}; expected auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA GPU here; use --device cpu")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -36,14 +36,13 @@ def convert(
     from audio_vq.audio import find_audio_files, read_audio, write_audio
     from audio_vq.data.progress import progress_bar
     from audio_vq.pretrained import VQVAE
-    from audio_vq.training.runs import resolve_device
 
     recordings = find_audio_files(inputs)
     targets = list(dict.fromkeys(to))
     files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
     refuse_twins(list(files.values()))
     refuse_existing(list(files.values()), force)
-    model = VQVAE.from_pretrained(checkpoint, resolve_device(device))
+    model = VQVAE.from_pretrained(checkpoint, device)
     for name in targets:
         model.speaker_index(name)  # an unknown name is told before anything is computed
     with progress_bar("converting", total=len(files)) as bar:

@@ -37,7 +37,6 @@ def decode(
     from audio_vq.audio import write_audio
     from audio_vq.data.progress import progress_bar
     from audio_vq.pretrained import VQVAE
-    from audio_vq.training.runs import resolve_device
     from audio_vq.units import read_units
 
     sequences = read_units(units)
@@ -46,7 +45,7 @@ def decode(
     files = [out / f"{sequence.id}.wav" for sequence in sequences]
     refuse_twins(files)
     refuse_existing(files, force)
-    model = VQVAE.from_pretrained(checkpoint, resolve_device(device))
+    model = VQVAE.from_pretrained(checkpoint, device)
     for sequence in sequences:
         if (sequence.sample_rate, sequence.hop_length) != (model.sample_rate, model.hop_length):
             raise UserError(

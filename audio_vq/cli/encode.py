@@ -28,11 +28,10 @@ def encode(
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus
     from audio_vq.data.progress import progress_bar
     from audio_vq.pretrained import VQVAE
-    from audio_vq.training.runs import resolve_device
     from audio_vq.units import UnitSequence, write_units
 
     refuse_existing([out], force)
-    model = VQVAE.from_pretrained(checkpoint, resolve_device(device))
+    model = VQVAE.from_pretrained(checkpoint, device)
 
     def sequence(name: str, speaker: str, waveform: "object", num_samples: int) -> "UnitSequence":
         units = model.encode(waveform, model.sample_rate)  # type: ignore[arg-type]
@@ -40,11 +39,7 @@ def encode(
 
     sequences = []
     corpora = [path for path in inputs if (path / CORPUS_FILE).is_file()]
-    files = (
-        find_audio_files([path for path in inputs if path not in corpora])
-        if len(corpora) < len(inputs)
-        else []
-    )
+    files = find_audio_files([path for path in inputs if path not in corpora]) if len(corpora) < len(inputs) else []
     opened = [PreparedCorpus.open(path, model.sample_rate) for path in corpora]
     total = len(files) + sum(len(corpus.utterances) for corpus in opened)
     with progress_bar("encoding", total=total) as bar:

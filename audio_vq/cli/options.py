@@ -7,13 +7,9 @@ import typer
 
 from audio_vq.errors import UserError
 
-Checkpoint = Annotated[
-    str, typer.Argument(help="Checkpoint or run folder, Hub id, or a shipped model's name.")
-]
+Checkpoint = Annotated[str, typer.Argument(help="Checkpoint or run folder, Hub id, or a shipped model's name.")]
 Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
-TopP = Annotated[
-    float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")
-]
+TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
 Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
@@ -34,7 +30,5 @@ def refuse_twins(files: list[Path]) -> None:
     seen: set[Path] = set()
     for file in files:
         if file in seen:
-            raise UserError(
-                f"two inputs would both be written to {file}; convert them into different folders"
-            )
+            raise UserError(f"two inputs would both be written to {file}; convert them into different folders")
         seen.add(file)

@@ -21,9 +21,7 @@ prepare_app = typer.Typer(
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Folder of the corpus.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, new or unfinished.")]
 SampleRate = Annotated[int, typer.Option(min=4000, max=96000, help="Hz; audio is resampled to it.")]
-Workers = Annotated[
-    int, typer.Option(min=0, help="Processes; 0 means one per CPU. Never changes the result.")
-]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU. Never changes the result.")]
 Seed = Annotated[int, typer.Option(min=0, help="Decides which sentences are for testing.")]
 TestSpeakers = Annotated[
     str, typer.Option(metavar="A,B", help="Speakers to keep out of training altogether, joined by commas.")

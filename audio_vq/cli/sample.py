@@ -1,6 +1,5 @@
 """`audio-vq sample`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,15 +36,14 @@ def sample(
     """
     from audio_vq.audio import write_audio
     from audio_vq.pretrained import VQVAE, UnitPrior
-    from audio_vq.training.runs import resolve_device
     from audio_vq.units import UnitSequence, write_units
 
     if count < 1:
         raise UserError(f"--count {count}; expected at least 1")
     files = [out / f"{speaker}_{number}.wav" for number in range(1, count + 1)]
     refuse_existing([*files, out / "units.jsonl"], force)
-    model = VQVAE.from_pretrained(checkpoint, resolve_device(device))
-    unit_prior = UnitPrior.from_pretrained(prior, resolve_device(device))
+    model = VQVAE.from_pretrained(checkpoint, device)
+    unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
     drawn = unit_prior.sample(speaker, seconds, count, seed, temperature, top_p)
     voices = model.decode_many(drawn, [speaker] * count, temperature, top_p, seed, streams=range(count))

@@ -1,4 +1,4 @@
-"""`audio-vq train` and `audio-vq train-prior`: Hydra apps. Their defaults are in `audio_vq/config.py`, presets in `conf/`."""
+"""`audio-vq train` and `train-prior`: Hydra apps. Their defaults are in `audio_vq/config.py`, presets in `conf/`."""
 
 import os
 import sys

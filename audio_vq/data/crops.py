@@ -109,9 +109,7 @@ def _pick(bounds: npt.NDArray[np.float64], draw: float) -> int:
     return int(np.searchsorted(bounds, draw, side="right"))
 
 
-def _nothing_to_crop(
-    corpus: PreparedCorpus, split: str, chosen: tuple[Utterance, ...], crop_length: int
-) -> str:
+def _nothing_to_crop(corpus: PreparedCorpus, split: str, chosen: tuple[Utterance, ...], crop_length: int) -> str:
     if not chosen:
         return f"{corpus.folder} has no {split} utterance; prepare a corpus with at least three recordings"
     longest = max(chosen, key=lambda utterance: utterance.num_samples)

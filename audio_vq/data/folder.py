@@ -23,9 +23,7 @@ def find_folder(folder: Path) -> RecordingSet:
         if len(relative.parts) > 1:
             speaker = relative.parts[0]
             text = read_transcript(path.with_suffix(".txt"))
-            recordings.append(
-                Recording(recording_id(speaker, relative), speaker, path, relative.as_posix(), text)
-            )
+            recordings.append(Recording(recording_id(speaker, relative), speaker, path, relative.as_posix(), text))
     if not recordings:
         raise UserError(
             f"{folder} has no recording in a speaker's folder; expected <speaker>/….wav in it "
@@ -47,9 +45,7 @@ def find_listed(folder: Path, manifest: Path) -> RecordingSet:
     with manifest.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.DictReader(file)
         _check_header(manifest, set(rows.fieldnames or ()))
-        recordings = [
-            _listed(row, folder, f"{manifest}, line {rows.line_num}", manifest.parent) for row in rows
-        ]
+        recordings = [_listed(row, folder, f"{manifest}, line {rows.line_num}", manifest.parent) for row in rows]
     if not recordings:
         raise UserError(f"{manifest} lists no recording")
     return RecordingSet("folder", folder, recordings)
@@ -69,9 +65,7 @@ def _listed(row: dict[str, str | None], folder: Path, line: str, manifest_folder
     if not name or not speaker:
         raise UserError(f"{line}: path and speaker must not be empty")
     if None in row:
-        raise UserError(
-            f"{line} has more values than the header has columns; put texts with commas in quotes"
-        )
+        raise UserError(f"{line} has more values than the header has columns; put texts with commas in quotes")
     if Path(speaker).name != speaker:
         raise UserError(f"{line}: speaker {speaker!r} would not do as the name of a folder")
     if split and split not in SPLITS:

@@ -6,7 +6,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TypeVar
 
@@ -24,26 +25,41 @@ def in_order(
     One worker means this process, unless `fresh_processes` asks for a new process for every job. Close the
     iterator (`contextlib.closing`) to stop early.
     """
-    if workers == 1 and not fresh_processes:
+    if fresh_processes:
+        # max_tasks_per_child=1 would say the same, but it can hang: https://github.com/python/cpython/issues/115634
+        yield from _ahead(ThreadPoolExecutor(workers), partial(_in_fresh_process, function), jobs, workers)
+    elif workers > 1:
+        yield from _ahead(_processes(workers), function, jobs, workers)
+    else:
         yield from map(function, jobs)
-        return
-    with ProcessPoolExecutor(
-        workers,
-        # a forked child would inherit the threads' locks of numeric libraries
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        max_tasks_per_child=1 if fresh_processes else None,
-    ) as pool:
-        pending: deque[Future[Result]] = deque()
+
+
+def _ahead(
+    executor: Executor, function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Generator[Result]:
+    pending: deque[Future[Result]] = deque()
+    with executor:
         try:
             for job in jobs:
-                pending.append(pool.submit(function, job))
+                pending.append(executor.submit(function, job))
                 if len(pending) >= JOBS_AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in pending:
+                future.cancel()
+
+
+def _in_fresh_process(function: Callable[[Job], Result], job: Job) -> Result:
+    with _processes(1) as executor:
+        return executor.submit(function, job).result()
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    # spawned: a forked child would inherit the locks of numeric libraries' threads
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
 
 
 def _begin_worker() -> None:

@@ -21,9 +21,7 @@ class Assigned:
     left_out: tuple[Utterance, ...]  # of test speakers, whose text is trained on
 
 
-def assign_splits(
-    utterances: Sequence[Utterance], seed: int, test_speakers: Collection[str] = ()
-) -> Assigned:
+def assign_splits(utterances: Sequence[Utterance], seed: int, test_speakers: Collection[str] = ()) -> Assigned:
     """Give every utterance a split: a pure function of the seed, the texts and the splits already given.
 
     Utterances with the same sentence (or, without text, each alone) form a group. In the order of a hash,

@@ -60,18 +60,14 @@ class CachedPrior:
 
 
 @torch.inference_mode()
-def unit_bits(
-    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
-) -> list[npt.NDArray[np.float64]]:
+def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]) -> list[npt.NDArray[np.float64]]:
     """Bits −log2 p(unit | units before, speaker) of every unit `(time,)`, for sequences of any lengths.
 
     A sequence longer than the context is read in windows that begin half a context apart.
     """
     device = prior.embedding.weight.device
     bits = [np.zeros(len(sequence)) for sequence in sequences]
-    windows = [
-        (i, *window) for i, units in enumerate(sequences) for window in _windows(len(units), prior.context)
-    ]
+    windows = [(i, *window) for i, units in enumerate(sequences) for window in _windows(len(units), prior.context)]
     windows.sort(key=lambda window: window[1] - window[3])  # similar lengths together: little padding
     for first in range(0, len(windows), SCORING_BATCH):
         part = windows[first : first + SCORING_BATCH]

@@ -92,9 +92,7 @@ def continue_stream(
 ) -> Classes:
     """Draws the next frames · hop_length classes of a stream; conditioning `(frames, layers, 2R)`."""
     uniforms = stream.random.random(len(conditioning) * hop_length)
-    classes = sample(
-        weights, stream.rings, stream.previous, conditioning, uniforms, options.temperature, options.top_p
-    )
+    classes = sample(weights, stream.rings, stream.previous, conditioning, uniforms, options.temperature, options.top_p)
     stream.previous = int(classes[-1])
     return classes
 
@@ -147,9 +145,7 @@ def _sample_compiled(
     with ThreadPoolExecutor(max_workers=min(len(streams), torch.get_num_threads())) as pool:
         for chunks in zip_longest(*conditioning):
             jobs = {
-                i: pool.submit(
-                    continue_stream, weights, streams[i], _packed(chunk), wavenet.hop_length, options
-                )
+                i: pool.submit(continue_stream, weights, streams[i], _packed(chunk), wavenet.hop_length, options)
                 for i, chunk in enumerate(chunks)
                 if chunk is not None
             }
@@ -178,9 +174,7 @@ def _sample_with_torch(
         for i, chunk in enumerate(chunks):
             if chunk is not None:
                 padded[i, : frames[i]] = chunk
-                uniforms[i, : frames[i] * wavenet.hop_length] = randoms[i].random(
-                    frames[i] * wavenet.hop_length
-                )
+                uniforms[i, : frames[i] * wavenet.hop_length] = randoms[i].random(frames[i] * wavenet.hop_length)
         draws = torch.from_numpy(uniforms).to(device)
         drawn = torch.empty_like(draws, dtype=torch.int64)
         for t in range(time):

@@ -68,7 +68,7 @@ def empty_rings(weights: StepWeights) -> Rings:
 
 
 @njit(**_COMPILE)
-def sample(  # noqa: PLR0917 - numba has no keyword-only arguments
+def sample(
     weights: StepWeights,
     rings: Rings,
     previous: int,
@@ -102,9 +102,7 @@ def sample(  # noqa: PLR0917 - numba has no keyword-only arguments
 
 
 @njit(**_COMPILE)
-def teacher_forced(
-    weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, targets: Ints
-) -> Floats:
+def teacher_forced(weights: StepWeights, rings: Rings, previous: int, conditioning: Floats, targets: Ints) -> Floats:
     """Logits `(time, classes)`, every sample after the targets before it; other arguments as in `sample`."""
     scratch = _scratch(weights)
     logits = np.empty((len(targets), len(scratch.logits)), np.float32)

@@ -1,7 +1,7 @@
 """Encoder: strided 1-D convolutions from waveform to latents.
 
 van den Oord et al. 2017, section 4.3 (six convolutions of stride 2, window 4); the residual blocks at the unit rate
-follow Chorowski et al. 2019, section III; the filterbank is Zeghidour et al. 2018, "Learning filterbanks from raw speech".
+follow Chorowski et al. 2019, section III; the filterbank Zeghidour et al. 2018, "Learning filterbanks from raw speech".
 Every operation sees a bounded stretch of time and none depends on the length of its input, so that
 a recording gets the same units alone, in a batch, or inside a longer recording.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class Encoder(nn.Module):
-    """Waveform `(batch, time)` → latents `(batch, dim, time / hop_length)`; time must be a multiple of the hop length."""
+    """Waveform `(batch, time)` → latents `(batch, dim, time / hop_length)`; time is a multiple of the hop length."""
 
     def __init__(
         self,

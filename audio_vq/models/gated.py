@@ -1,7 +1,7 @@
 """The gated dilated convolution of one WaveNet layer, with a backward pass of its own.
 
-Automatic differentiation would keep five tensors per layer and copy one for every shifted slice; this keeps
-one (the two activations side by side) and works on views. `tests/test_wavenet.py` holds it against `Conv1d` and `gradcheck`.
+Automatic differentiation would keep five tensors per layer and copy one for every shifted slice; this keeps one (the
+two activations side by side) and works on views. `tests/test_wavenet.py` holds it against `Conv1d` and `gradcheck`.
 """
 
 from typing import Any

@@ -181,9 +181,7 @@ def build_prior(config: PriorConfig, codebook_size: int, num_speakers: int) -> P
         UserError: sizes that do not fit together.
     """
     if min(config.layers, config.heads, config.channels, config.context) < 1:
-        raise UserError(
-            "prior.layers, prior.heads, prior.channels and prior.context must be positive numbers"
-        )
+        raise UserError("prior.layers, prior.heads, prior.channels and prior.context must be positive numbers")
     if config.channels % (2 * config.heads):
         near = -(-config.channels // (2 * config.heads)) * 2 * config.heads
         raise UserError(

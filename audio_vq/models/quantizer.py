@@ -1,4 +1,4 @@
-"""Vector quantiser: van den Oord et al. 2017, section 3.1–3.2 and appendix A.1; restarts follow Dhariwal et al. 2020 (Jukebox)."""
+"""Vector quantiser: van den Oord et al. 2017, sections 3.1–3.2, appendix A.1; restarts as in Dhariwal et al. 2020."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,7 @@ class QuantizedLatents:
     latents: Tensor  # (batch, dim, time): e_k with the gradient of z_e (straight-through)
     units: Tensor  # (batch, time): k, int64
     codebook_loss: Tensor  # ‖sg[z_e] − e‖², mean: pulls the codebook to the encoder (eq. 3, second term)
-    commitment_loss: (
-        Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
-    )
+    commitment_loss: Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def update(self, statistics: CodebookStatistics) -> None:
-        """One moving-average step (appendix A.1, eq. 6–8). Vectors whose running count falls to nothing stay where they are."""
+        """One moving-average step (appendix A.1, eq. 6–8). Vectors whose running count falls to nothing stay."""
         self.steps_unused.add_(1).masked_fill_(statistics.counts > 0, 0)
         if self.ema_decay is None:
             return

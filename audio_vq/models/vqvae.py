@@ -76,7 +76,7 @@ class VQVAEModel(nn.Module):
         return self.quantizer.nearest(self.encoder(waveform))
 
     def encode_long(self, waveform: Tensor, chunk_units: int = 1500) -> Tensor:
-        """Latents of a waveform of any length in bounded memory: chunks with as much around them as the encoder sees."""
+        """Latents of a waveform of any length in bounded memory: chunks with all around them that the encoder sees."""
         units = waveform.shape[1] // self.hop_length
         margin = -(-self.encoder.reach // self.hop_length)  # units
         pieces = []
@@ -88,7 +88,7 @@ class VQVAEModel(nn.Module):
         return torch.cat(pieces, -1)
 
     def forward(self, waveform: Tensor, speaker: Tensor, quantize: bool = True) -> Losses:
-        """Losses of a batch; `speaker` is `(batch,)` int64. Without `quantize` the decoder reads the latents as they are."""
+        """Losses of a batch; `speaker` is `(batch,)` int64. Without `quantize` the decoder reads latents themselves."""
         latents = self.encoder(waveform)
         quantized = self.quantizer(latents)
         reconstruction = self.bits(waveform, quantized.latents if quantize else latents, speaker)
@@ -111,9 +111,7 @@ class VQVAEModel(nn.Module):
     def bits(self, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Mean negative log-likelihood of the waveform's mu-law classes, bits per sample."""
         targets = mu_law_encode(waveform, self.classes)
-        logits = self.wavenet(targets, latents, speaker).transpose(
-            1, 2
-        )  # (B, T, classes), as it lies in memory
+        logits = self.wavenet(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()) * NATS_TO_BITS
 
     @torch.no_grad()

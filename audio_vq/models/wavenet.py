@@ -10,8 +10,8 @@ A layer with dilation d, here for kernel size 2:
     x_t ← x_t + W_res g_t ;   skip_t ← skip_t + W_skip g_t
 
 Inside, time comes before channels, `(batch, time, channels)`: each tap of a dilated convolution is then one plain
-matrix product on a shifted view, several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per
-frame, never per sample.
+matrix product on a shifted view, several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once
+per frame, never per sample.
 """
 
 import math
@@ -95,7 +95,7 @@ class WaveNet(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """One residual layer: `(batch, time, R)` → the next layer's input and the gate's output, both `(batch, time, R)`."""
+    """One residual layer: `(batch, time, R)` → the next layer's input and the gate's output, of the same shape."""
 
     def __init__(self, channels: int, kernel_size: int, dilation: int, last: bool) -> None:
         super().__init__()
@@ -103,9 +103,7 @@ class GatedLayer(nn.Module):
         bound = 1 / math.sqrt(kernel_size * channels)
         # weight[0] is the present, weight[k] lies k · dilation samples back; the bias comes with the conditioning
         self.weight = nn.Parameter(torch.empty(kernel_size, 2 * channels, channels).uniform_(-bound, bound))
-        self.residual = (
-            None if last else nn.Linear(channels, channels)
-        )  # nothing reads the last layer's output
+        self.residual = None if last else nn.Linear(channels, channels)  # nothing reads the last layer's output
 
     def forward(self, x: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """`conditioning`: `(batch, frames, 2R)`, constant within a frame."""
@@ -114,7 +112,7 @@ class GatedLayer(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Latents `(batch, dim, units)` and speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, gate bias included.
+    """Latents `(batch, dim, units)`, speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, with gate bias.
 
     Args:
         channels: of a convolution over neighbouring latents; 0 leaves the latents as they are.
@@ -152,7 +150,5 @@ class Conditioner(nn.Module):
 
     def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
         frames = self.context(latents).transpose(1, 2)  # (B, F, C)
-        total = (
-            self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]
-        )  # (B, F, layers · 2R)
+        total = self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]  # (B, F, layers · 2R)
         return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)

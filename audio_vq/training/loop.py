@@ -77,7 +77,9 @@ class Task(Protocol):
         """What the checkpoint says of itself."""
 
 
-def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int) -> dict[str, Any]:
+def train(  # noqa: PLR0915 - the whole loop in one place
+    task: Task, config: TrainConfig, folder: Path, device: str, seed: int
+) -> dict[str, Any]:
     """Trains within the budget, continuing the run in `folder` where it stands; returns the last validation's record.
 
     Raises:
@@ -120,20 +122,11 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
             factor = learning_rate_factor(progress, state.step, config.warmup_steps, config.decay_share)
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-            optimizer.zero_grad(set_to_none=True)
-            for part in range(config.gradient_accumulation):
-                # every part of every step has a batch number of its own
-                number = state.step * config.gradient_accumulation + part
-                result = task.loss(model, number, accelerator.process_index)
-                accelerator.backward(result.loss / config.gradient_accumulation)
-            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-            optimizer.step()
+            result = _step(task, accelerator, model, optimizer, config, state.step)
             task.after_step(accelerator, network, result, state.step)
             average.update(network)
             state.step += 1
-            state.audio_seconds += (
-                task.seconds_per_batch * config.gradient_accumulation * accelerator.num_processes
-            )
+            state.audio_seconds += task.seconds_per_batch * config.gradient_accumulation * accelerator.num_processes
             before, progress = progress, budget.progress(state.step, clock.seconds())
             line.update(state, clock.seconds(), progress, result.bits, task.status())
 
@@ -165,6 +158,26 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
     return record
 
 
+def _step(
+    task: Task,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    step: int,
+) -> StepResult:
+    """One optimiser step; returns the result of its last part."""
+    optimizer.zero_grad(set_to_none=True)
+    parts = config.gradient_accumulation
+    for part in range(parts):
+        # every part of every step has a batch number of its own
+        result = task.loss(model, step * parts + part, accelerator.process_index)
+        accelerator.backward(result.loss / parts)
+    accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    optimizer.step()
+    return result
+
+
 class _Clock:
     """Seconds of training, the same on every process."""
 
@@ -181,7 +194,7 @@ class _Clock:
 
 @contextmanager
 def _interruptions() -> Iterator[Any]:
-    """Ctrl-C and SIGTERM end the step, not the process: the caller asks, saves and leaves. A second Ctrl-C is immediate."""
+    """Ctrl-C and SIGTERM end the step, not the process: the caller asks, saves, leaves. A second one is immediate."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

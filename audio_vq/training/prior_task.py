@@ -29,7 +29,7 @@ class PriorTask:
 
     bits_per = "unit"  # what the training bits count
 
-    def __init__(  # noqa: PLR0917 - the model, the data and three settings, as for the VQ-VAE
+    def __init__(
         self,
         model: VQVAE,
         corpus: PreparedCorpus,

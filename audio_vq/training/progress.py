@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
@@ -31,7 +31,7 @@ class ProgressLine:
         self._shown = 0.0
         self._mark = (0.0, 0.0)  # training seconds and audio seconds at the last look
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
             self.task_id = self.bar.add_task("starting", total=1.0)
@@ -43,9 +43,7 @@ class ProgressLine:
         if self.bar:
             self.bar.stop()
 
-    def update(
-        self, state: TrainingState, seconds: float, progress: float, bits: Tensor, status: str
-    ) -> None:
+    def update(self, state: TrainingState, seconds: float, progress: float, bits: Tensor, status: str) -> None:
         self._bits.append(bits.detach())  # read later: reading now would make a GPU wait
         now = time.perf_counter()
         if now - self._shown < (REFRESH_SECONDS if self.bar else LOG_SECONDS):
@@ -58,10 +56,7 @@ class ProgressLine:
         self._mark = (seconds, state.audio_seconds)
         recent = float(sum(self._bits[-20:]) / len(self._bits[-20:]))
         left = _clock(seconds * (1 / max(progress, 1e-6) - 1)) if progress < 1 else "0:00"
-        text = (
-            f"step {state.step}  {recent:.3f} bits  {status}  "
-            f"{self.audio_seconds_per_second:.1f} s/s  {left} left"
-        )
+        text = f"step {state.step}  {recent:.3f} bits  {status}  {self.audio_seconds_per_second:.1f} s/s  {left} left"
         if self.bar:
             self.bar.update(self.task_id, completed=min(progress, 1.0), description=text)
         elif self.enabled:
@@ -77,9 +72,7 @@ class ProgressLine:
     def validated(self, record: dict[str, Any]) -> None:
         if self.enabled:
             figures = "  ".join(f"{k} {v:.3f}" for k, v in record["valid"].items() if isinstance(v, float))
-            codes = (
-                f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
-            )
+            codes = f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
             self.console.print(f"validation at step {record['step']}: {figures}{codes}", markup=False)
 
 

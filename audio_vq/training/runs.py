@@ -12,7 +12,7 @@ from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
-from audio_vq.pretrained import VQVAE
+from audio_vq.pretrained import VQVAE, resolve_device
 from audio_vq.training.loop import Task, train
 from audio_vq.training.prior_task import PriorTask
 from audio_vq.training.schedule import Budget
@@ -37,7 +37,7 @@ def run_prior(run: TrainPriorRun) -> None:
     """`audio-vq train-prior`."""
 
     def task(device: torch.device) -> Task:
-        model = VQVAE.from_pretrained(run.model, device)
+        model = VQVAE.from_pretrained(run.model, device.type)
         corpus = PreparedCorpus.open(run.data, model.sample_rate)
         return PriorTask(model, corpus, run.prior, run.train, run.seed, device, Path(run.run))
 
@@ -55,20 +55,7 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(folder / "config.yaml", config)
     record = train(task, run.train, folder, device.type, run.seed)
-    print(
-        f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr
-    )
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one. Raises UserError for unknown names and a missing GPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise UserError(f"device {name!r}; expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda: this machine has no usable GPU; give cpu or auto")
-    return torch.device(name)
+    print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
 
 
 def _set_threads(config: TrainConfig) -> None:
@@ -86,9 +73,7 @@ def _refuse_other_run(folder: Path, config: str) -> None:
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         shown = ", ".join(f"{key} {before.get(key)} → {now.get(key)}" for key in changed[:3])
-        raise UserError(
-            f"{folder} holds a run with another configuration ({shown}); give another run= folder"
-        )
+        raise UserError(f"{folder} holds a run with another configuration ({shown}); give another run= folder")
 
 
 def _fixed_part(config: Any, prefix: str = "") -> dict[str, Any]:

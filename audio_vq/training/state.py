@@ -1,7 +1,6 @@
 """Run folders: checkpoints with the training state beside them, `last` and `best`, `metrics.jsonl`."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -63,9 +62,7 @@ class RunFolder:
             self._link("best", name)
         self._remove_old()
 
-    def load(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
-    ) -> TrainingState:
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> TrainingState:
         """Restores everything from `last`.
 
         Raises:
@@ -78,9 +75,7 @@ class RunFolder:
             weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(
-                f"{self.folder} holds a run of another model: {str(error).splitlines()[0]}"
-            ) from None
+            raise UserError(f"{self.folder} holds a run of another model: {str(error).splitlines()[0]}") from None
         _load_optimizer(optimizer, tensors)
         state = TrainingState(**json.loads((last / "training.json").read_text(encoding="utf-8")))
         average.updates = state.average_updates
@@ -106,9 +101,9 @@ class RunFolder:
 
     def _remove_old(self) -> None:
         """Keeps what `last` and `best` point to."""
-        kept = {os.readlink(self.folder / n) for n in ("last", "best") if (self.folder / n).is_symlink()}
+        kept = {(self.folder / n).readlink() for n in ("last", "best") if (self.folder / n).is_symlink()}
         for folder in (self.folder / "checkpoints").iterdir():
-            if re.fullmatch(r"step-\d+", folder.name) and f"checkpoints/{folder.name}" not in kept:
+            if re.fullmatch(r"step-\d+", folder.name) and Path("checkpoints", folder.name) not in kept:
                 shutil.rmtree(folder)
 
 

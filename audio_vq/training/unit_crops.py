@@ -70,6 +70,4 @@ class UnitCrops:
             read_only = min(LEAD_IN, self.context // 2) if start else 0
             units[row, : len(crop)] = crop
             targets[row, read_only : len(crop)] = crop[read_only:]
-        return UnitBatch(
-            torch.from_numpy(units), torch.from_numpy(targets), torch.from_numpy(self.speakers[chosen])
-        )
+        return UnitBatch(torch.from_numpy(units), torch.from_numpy(targets), torch.from_numpy(self.speakers[chosen]))

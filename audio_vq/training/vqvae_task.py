@@ -45,12 +45,19 @@ class VQVAETask:
         )
         torch.manual_seed(seed)
         self.network: nn.Module = build_vqvae(config, len(corpus.speakers))
-        self.crops = CropSampler(
-            corpus, "train", train.crop_length, train.batch_size, seed, train.speaker_balance
+        train_crops, valid_crops = (
+            CropSampler(
+                corpus,
+                split,
+                crop_length=train.crop_length,
+                batch_size=train.batch_size,
+                seed=seed,
+                speaker_balance=train.speaker_balance,
+            )
+            for split in ("train", "valid")
         )
-        self.validation = CropSampler(
-            corpus, "valid", train.crop_length, train.batch_size, seed, train.speaker_balance
-        ).fixed(train.validation_crops)
+        self.crops = train_crops
+        self.validation = valid_crops.fixed(train.validation_crops)
         self.seconds_per_batch = train.batch_size * train.crop_length / config.sample_rate
         self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
 
@@ -170,14 +177,10 @@ class VQVAETask:
             length = min(int(SAMPLE_SECONDS * rate), utterance.num_samples)
             length -= length % network.hop_length
             waveform = self.corpus.waveform(utterance, 0, length)
-            latents = network.quantizer.lookup(
-                network.encode(torch.from_numpy(waveform)[None].to(self.device))
-            )
+            latents = network.quantizer.lookup(network.encode(torch.from_numpy(waveform)[None].to(self.device)))
             own = speakers.index(utterance.speaker)
             voices = [own, (own + 1) % len(speakers)]
-            decoded = sample_waveforms(
-                network.wavenet, latents.expand(len(voices), -1, -1), voices, SamplingOptions()
-            )
+            decoded = sample_waveforms(network.wavenet, latents.expand(len(voices), -1, -1), voices, SamplingOptions())
             write_audio(folder / f"{utterance.id}_original.wav", waveform, rate)
             for voice, audio in zip(voices, decoded, strict=True):
                 write_audio(folder / f"{utterance.id}_to_{speakers[voice]}.wav", audio, rate)
@@ -202,9 +205,7 @@ def check_model(config: ModelConfig, train: TrainConfig) -> None:
     """Raises UserError where sizes do not fit together."""
     hop = hop_length(config)
     if min([*config.encoder.strides, train.crop_length, train.batch_size], default=0) < 1:
-        raise UserError(
-            "model.encoder.strides, train.crop_length and train.batch_size must be positive numbers"
-        )
+        raise UserError("model.encoder.strides, train.crop_length and train.batch_size must be positive numbers")
     if train.crop_length % hop:
         near = max(hop, train.crop_length // hop * hop)
         raise UserError(
@@ -213,11 +214,9 @@ def check_model(config: ModelConfig, train: TrainConfig) -> None:
         )
     if hop % config.wavenet.conditioning_frames:
         raise UserError(
-            f"model.wavenet.conditioning_frames={config.wavenet.conditioning_frames} does not divide the hop length {hop}"
+            f"model.wavenet.conditioning_frames={config.wavenet.conditioning_frames} does not divide hop length {hop}"
         )
     if config.wavenet.conditioning_frames > 1 and not config.wavenet.conditioning_channels:
-        raise UserError(
-            "model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero"
-        )
+        raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
     if config.quantizer.update not in ("loss", "ema"):
         raise UserError(f"model.quantizer.update={config.quantizer.update}: expected loss or ema")

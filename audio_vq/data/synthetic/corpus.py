@@ -89,16 +89,13 @@ def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[Sp
         for rendered in speaker:
             name, identity = rendered.voice.name, rendered.line.id
             atomic_write_text(alignments / name / f"{identity}.lab", format_lab(rendered.intervals))
-            yield Spoken(
-                identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text
-            )
+            yield Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)
 
 
 def format_lab(intervals: Sequence[Interval]) -> str:
     """Lines `start_seconds end_seconds LABEL`."""
     return "".join(
-        f"{interval.start_seconds:.6f} {interval.end_seconds:.6f} {interval.label}\n"
-        for interval in intervals
+        f"{interval.start_seconds:.6f} {interval.end_seconds:.6f} {interval.label}\n" for interval in intervals
     )
 
 

@@ -77,9 +77,7 @@ def render(script: Script) -> list[Rendered]:
         speech = engine.speak(line.text)
         segments = find_segments(speech, engine.sample_rate, rhotic=voice.accent.rhotic)
         clip, segments = with_margins(speech.samples, segments, round(MARGIN_SECONDS * played_rate))
-        waveform = normalise_loudness(
-            _filtered(from_pcm16(clip), voice, engine.sample_rate, ratio), LOUDNESS_DB
-        )
+        waveform = normalise_loudness(_filtered(from_pcm16(clip), voice, engine.sample_rate, ratio), LOUDNESS_DB)
         noise = np.random.default_rng([script.seed, number, index]).standard_normal(len(waveform), np.float32)
         samples = to_pcm16(waveform + np.float32(10 ** (ROOM_NOISE_DB / 20)) * noise)
         intervals = _intervals(segments, ratio, len(samples), script.sample_rate)
@@ -145,6 +143,5 @@ def _intervals(
     starts = [float(segment.start * ratio) / sample_rate for segment in segments]
     bounds = [*starts, num_samples / sample_rate]
     return tuple(
-        Interval(start, end, segment.label)
-        for segment, (start, end) in zip(segments, pairwise(bounds), strict=True)
+        Interval(start, end, segment.label) for segment, (start, end) in zip(segments, pairwise(bounds), strict=True)
     )

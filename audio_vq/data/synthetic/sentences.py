@@ -51,9 +51,7 @@ class Grammar:
             self._request,
             self._question,
             lambda: f"{self._someone()} {self._past()} {self._several(0.55)} {self._place()}",
-            lambda: (
-                f"there {self._one(('are', 'were'))} {self._several(0.8)} {self._place()}{self._ending()}"
-            ),
+            lambda: f"there {self._one(('are', 'were'))} {self._several(0.8)} {self._place()}{self._ending()}",
             lambda: f"{self._one(words.OPENINGS)} {self._someone()} {self._past()} {self._thing(ANYTHING)}",
             self._event,
             self._deed,
