@@ -9,6 +9,8 @@ import torch
 from audio_vq.audio import write_audio
 from audio_vq.data.folder import find_folder
 from audio_vq.data.prepare import Processing, SplitRule, prepare
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.synthetic.corpus import Synthesis, prepare_synthetic
 
 VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 
@@ -40,3 +42,25 @@ def babble(rng, pitch, seconds=1.2, sample_rate=16000):
         voiced = np.sin(2 * np.pi * pitch * time) * np.sin(2 * np.pi * formant * time)
         pieces.append(0.3 * voiced if rng.random() < 0.6 else 0.05 * rng.standard_normal(len(time)))
     return np.concatenate(pieces).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def spoken_corpus(tmp_path_factory):
+    """A synthetic corpus of three voices: sentences, transcripts and exact phone alignments."""
+    out = tmp_path_factory.mktemp("synthetic") / "corpus"
+    prepare_synthetic(out, Synthesis(speakers=3, utterances=6), SplitRule(), workers=2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def vctk_tree(spoken_corpus, tmp_path_factory):
+    """The same recordings laid out as VCTK 0.92."""
+    root = tmp_path_factory.mktemp("vctk") / "VCTK-Corpus-0.92"
+    corpus = PreparedCorpus.open(spoken_corpus)
+    for utterance in corpus.utterances:
+        flac = root / "wav48_silence_trimmed" / utterance.speaker / f"{utterance.id}_mic1.flac"
+        write_audio(flac, corpus.waveform(utterance), corpus.sample_rate)
+        text = root / "txt" / utterance.speaker / f"{utterance.id}.txt"
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(f"{utterance.text}\n")
+    return root

@@ -47,15 +47,15 @@ def test_workers_do_not_change_a_byte(prepared, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
-    real = synthetic.atomic_write_text
+    real, done = synthetic.format_lab, iter(range(8))
 
-    def write(path, text):
-        if path.name == "p902_003.lab":
+    def format_lab(intervals):
+        if next(done, None) is None:  # in the middle of the second speaker
             raise KeyboardInterrupt
-        real(path, text)
+        return real(intervals)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "atomic_write_text", write)
+        patch.setattr(synthetic, "format_lab", format_lab)
         with pytest.raises(KeyboardInterrupt):
             prepare_synthetic(tmp_path / "out", SMALL, RULE, workers=1)
     with pytest.raises(UserError, match="another utterances"):
@@ -185,7 +185,7 @@ def test_sentences_differ_and_a_larger_draw_begins_alike():
         assert text[0].isupper()
         assert text[-1] in ".?"
         assert "  " not in text
-        assert not re.search(r"\ba (?!use|usual)[aeiou]|\ban [^aeiou]", text, re.IGNORECASE), text
+        assert not re.search(r"\ba (?!use|usual)[aeiou]|\ban (?!hour)[^aeiou]", text, re.IGNORECASE), text
 
 
 def test_sentences_do_not_depend_on_the_process():

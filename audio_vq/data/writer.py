@@ -64,7 +64,7 @@ class CorpusWriter:
         self._settings = json.loads(json.dumps(settings))  # as it will be read back
         self._samples = 0  # written so far
         refuse_to_overwrite(folder, force=force)
-        with _explained(folder):
+        with explained(folder):
             if force:
                 self._remove_files()
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class CorpusWriter:
         self.close()
 
     def close(self) -> None:
-        with _explained(self.folder):
+        with explained(self.folder):
             self._pcm.close()
             self._lines.close()
 
@@ -96,7 +96,7 @@ class CorpusWriter:
         Raises:
             UserError: the disk is full or may not be written.
         """
-        with _explained(self.folder):
+        with explained(self.folder):
             if isinstance(item, Skipped):
                 self._write_line({"skipped": asdict(item)})
                 self.skipped.append(item)
@@ -120,7 +120,7 @@ class CorpusWriter:
     def finish(self, utterances: Sequence[Utterance], header: CorpusHeader) -> None:
         """Write what makes the corpus complete: the utterances with their splits, then the header."""
         self.close()
-        with _explained(self.folder):
+        with explained(self.folder):
             lines = "".join(utterance.to_json() for utterance in utterances)
             atomic_write_text(self.folder / UTTERANCES_FILE, lines)
             atomic_write_text(self.folder / CORPUS_FILE, header.to_json())
@@ -199,8 +199,8 @@ def refuse_to_overwrite(folder: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Tell a full or read-only disk in one line."""
+def explained(folder: Path) -> Iterator[None]:
+    """Make a full or read-only disk a UserError."""
     try:
         yield
     except OSError as error:

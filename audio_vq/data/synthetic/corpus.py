@@ -16,8 +16,7 @@ from audio_vq.data.synthetic.espeak import write_english_data
 from audio_vq.data.synthetic.renderer import LOUDNESS_DB, Interval, Line, Rendered, Script, render
 from audio_vq.data.synthetic.sentences import sentences
 from audio_vq.data.synthetic.voices import Voice, make_voices
-from audio_vq.data.writer import CorpusWriter, Spoken, refuse_to_overwrite
-from audio_vq.files import atomic_write_text
+from audio_vq.data.writer import CorpusWriter, Spoken, explained, refuse_to_overwrite
 
 ALIGNMENTS_FOLDER = "alignments"
 SHARED_SENTENCES = 0.24  # of a speaker's utterances, read by all speakers, as VCTK's passages are
@@ -88,7 +87,10 @@ def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[Sp
     for speaker in speakers:
         for rendered in speaker:
             name, identity = rendered.voice.name, rendered.line.id
-            atomic_write_text(alignments / name / f"{identity}.lab", format_lab(rendered.intervals))
+            with explained(alignments):
+                (alignments / name).mkdir(parents=True, exist_ok=True)
+                # half a file does no harm: it is written again before its utterance is in the corpus
+                (alignments / name / f"{identity}.lab").write_text(format_lab(rendered.intervals))
             yield Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)
 
 

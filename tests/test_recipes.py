@@ -1,0 +1,61 @@
+"""Both recipes, whole, on their smallest setting."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = [
+    "--minutes", "1", "--prior-minutes", "0.03",
+    "--set", "train.steps=3", "--set", "train.validations=1", "--set", "train.validation_crops=2",
+    "--set", "model.quantizer.codebook_size=8", "--set", "model.wavenet.layers=2",
+]  # fmt: skip
+
+
+def run(recipe, *arguments, code=0):
+    environment = {**os.environ, "AUDIO_VQ_VENV": sys.prefix, "OMP_NUM_THREADS": "1"}
+    command = ["bash", str(RECIPES / recipe / "run.sh"), *map(str, arguments)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def check_results(work, model):
+    assert len(list((work / "converted").glob("*_to_*.wav"))) >= 3
+    assert len(list((work / "samples").glob("*.wav"))) == 4
+    assert json.loads((work / "report/metrics.json").read_text())["codebook_size"] == 8
+    assert (work / "report/report.html").stat().st_size > 10_000
+    assert (work / model / "metrics.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_demo_runs_resumes_and_redoes(tmp_path):
+    arguments = ["--work", tmp_path, "--speakers", 3, "--utterances", 6, *TINY]
+    first = run("demo", *arguments)
+    assert "[analyze]" in first.stdout
+    assert "done before" not in first.stdout
+    check_results(tmp_path, "small")
+    again = run("demo", *arguments)
+    assert again.stdout.count("done before") == 7
+    redone = run("demo", *arguments, "--from", "sample")
+    assert redone.stdout.count("done before") == 5
+    check_results(tmp_path, "small")
+
+
+@pytest.mark.slow
+def test_vctk(vctk_tree, tmp_path):
+    run("vctk", "--corpus", vctk_tree, "--work", tmp_path, *TINY)
+    check_results(tmp_path, "small")
+
+
+def test_mistakes(tmp_path):
+    assert "no such stage" in run("demo", "--work", tmp_path / "w", "--from", "lunch", code=2).stderr
+    assert "unknown option" in run("vctk", "--minuets", "3", code=2).stderr
+    assert "needs a value" in run("vctk", "--minutes", code=2).stderr
+    assert "no such folder" in run("vctk", "--corpus", tmp_path / "none", code=2).stderr
+    assert "--prior-minutes N" in run("vctk", "--help").stdout
+    assert not (tmp_path / "w").exists()
