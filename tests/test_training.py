@@ -141,6 +141,16 @@ def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
     assert state["model.quantizer.ema_counts"].sum() > 0
 
 
+def test_speakers_kept_for_testing_are_no_voices(spoken_corpus, tmp_path):
+    """A model must not offer a voice it never heard."""
+    corpus = PreparedCorpus.open(spoken_corpus)
+    kept = corpus.speakers[-1]
+    moved = [dataclasses.replace(u, split="test") if u.speaker == kept else u for u in corpus.utterances]
+    trainable = dataclasses.replace(corpus, utterances=tuple(moved)).trainable()
+    assert trainable.speakers == corpus.speakers[:-1]
+    assert {u.speaker for u in trainable.utterances} == set(trainable.speakers)
+
+
 def test_crops_that_do_not_fit_the_hop_are_refused(tiny_corpus, tmp_path):
     with pytest.raises(UserError, match=r"crop_length=1000 is not a multiple .* 320 .*give train.crop_length=960"):
         run_vqvae(run_of(tiny_corpus, tmp_path / "run", crop_length=1000))

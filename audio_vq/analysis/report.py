@@ -128,7 +128,7 @@ def _headline(analysis: Analysis) -> list[Number]:
                 ("another speaker", "bits_wrong_speaker"),
             )
         )
-        numbers.insert(1, Number("The units save the decoder", f"{gain:.2f} bit", controls))
+        numbers.insert(1, Number("Units of another utterance cost", f"{gain:.2f} bit", controls))
     return numbers
 
 

@@ -5,7 +5,7 @@ loaded, so a crop costs a few pages however long the corpus is.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,12 @@ class PreparedCorpus:
     @property
     def speakers(self) -> tuple[str, ...]:
         return self.header.speakers  # sorted
+
+    def trainable(self) -> "PreparedCorpus":
+        """The part of the corpus whose speakers have training utterances: those a model can learn to speak as."""
+        voices = {utterance.speaker for utterance in self.utterances if utterance.split == "train"}
+        kept = tuple(utterance for utterance in self.utterances if utterance.speaker in voices)
+        return replace(self, header=replace(self.header, speakers=tuple(sorted(voices))), utterances=kept)
 
     @property
     def source(self) -> str:

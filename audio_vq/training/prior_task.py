@@ -104,7 +104,7 @@ class PriorTask:
             config=as_dict(self.config),
             speakers=tuple(self.corpus.speakers),
             data={
-                "source": self.corpus.source,
+                "corpus": self.corpus.header.corpus,
                 "hours": self.corpus.hours,
                 "speakers": len(self.corpus.speakers),
                 "codebook_size": self.model.codebook_size,

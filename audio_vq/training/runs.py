@@ -27,7 +27,7 @@ def run_vqvae(run: TrainRun) -> None:
     """`audio-vq train`. Raises UserError for a corpus, model or folder that does not fit."""
 
     def task(device: torch.device) -> Task:
-        corpus = PreparedCorpus.open(run.data, run.model.sample_rate)
+        corpus = PreparedCorpus.open(run.data, run.model.sample_rate).trainable()
         return VQVAETask(corpus, run.model, run.train, run.seed, device)
 
     _run(run, task)
@@ -38,7 +38,7 @@ def run_prior(run: TrainPriorRun) -> None:
 
     def task(device: torch.device) -> Task:
         model = VQVAE.from_pretrained(run.model, device.type)
-        corpus = PreparedCorpus.open(run.data, model.sample_rate)
+        corpus = PreparedCorpus.open(run.data, model.sample_rate).trainable()
         return PriorTask(model, corpus, run.prior, run.train, run.seed, device, Path(run.run))
 
     _run(run, task)

@@ -192,7 +192,7 @@ class VQVAETask:
             config=as_dict(self.config),
             speakers=corpus.speakers,
             data={
-                "source": corpus.source,
+                "corpus": corpus.header.corpus,
                 "hours": round(corpus.hours, 4),
                 "speakers": len(corpus.speakers),
                 "loudness_db": corpus.header.settings.get("loudness_db"),

@@ -22,8 +22,10 @@ begin prepare train held_out convert train_prior sample analyze
 source "$here/../environment.sh" synthetic,judges
 
 run=$work/small prior=$work/prior
-stage prepare "$work/corpus" \
-  audio-vq prepare synthetic "$work/corpus" --speakers "$speakers" --utterances "$utterances"
+kept=$(for n in 3 2 1 0; do printf 'p%d,' $((900 + speakers - n)); done)
+[ "$speakers" -ge 6 ] || kept="" # too few to keep any
+stage prepare "$work/corpus" audio-vq prepare synthetic "$work/corpus" \
+  --speakers "$speakers" --utterances "$utterances" ${kept:+--test-speakers "$kept"}
 stage --continues train "$run" \
   audio-vq train data="$work/corpus" run="$run" model=small train.minutes="$minutes" "${settings[@]}"
 stage held_out "$work/held_out" python "$here/../held_out.py" "$work/corpus" "$work/held_out" --count 2
