@@ -75,7 +75,8 @@ class TrainConfig:
     batch_size: int = 4
     crop_length: int = 10240  # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     learning_rate: float = 2e-3
-    filterbank_rate_scale: float = 0.02  # the filterbank learns this much slower
+    encoder_rate_scale: float = 1.0  # the encoder's share of the learning rate
+    filterbank_rate_scale: float = 0.02  # the filterbank's
     warmup_steps: int = 50
     decay_share: float = 0.4  # last share of the budget, over which the learning rate falls to zero
     max_grad_norm: float = 1.0

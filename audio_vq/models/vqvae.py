@@ -92,10 +92,11 @@ class VQVAEModel(nn.Module):
         latents = self.encoder(waveform)
         quantized = self.quantizer(latents)
         reconstruction = self.bits(waveform, quantized.latents if quantize else latents, speaker)
-        zero = torch.zeros_like(reconstruction)
+        # weights of zero, not missing terms: every parameter then has a gradient, which data parallelism relies on
+        scale = NATS_TO_BITS if quantize else 0.0
         # with moving averages the codebook has no gradient and its loss no part in the total
-        codebook = quantized.codebook_loss * NATS_TO_BITS if quantize and self._codebook_learns() else zero
-        commitment = self.commitment * quantized.commitment_loss * NATS_TO_BITS if quantize else zero
+        codebook = quantized.codebook_loss * (scale if self.quantizer.ema_decay is None else 0.0)
+        commitment = quantized.commitment_loss * (scale * self.commitment)
         return Losses(
             total=reconstruction + codebook + commitment,
             reconstruction=reconstruction,
@@ -104,9 +105,6 @@ class VQVAEModel(nn.Module):
             latents=latents.detach(),
             units=quantized.units,
         )
-
-    def _codebook_learns(self) -> bool:
-        return self.quantizer.codebook.requires_grad
 
     def bits(self, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Mean negative log-likelihood of the waveform's mu-law classes, bits per sample."""

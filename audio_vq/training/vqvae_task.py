@@ -62,15 +62,22 @@ class VQVAETask:
         self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Decoder, encoder and filterbank have rates of their own: a decoder in a hurry must not drag the encoder along."""
         assert isinstance(self.network, VQVAEModel)
-        filterbank = self.network.encoder.filterbank
-        slow = list(filterbank.parameters()) if filterbank else []
-        slow_ids = {id(p) for p in slow}
-        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in slow_ids]
-        groups: list[dict[str, Any]] = [{"params": rest, "lr": learning_rate}]
-        if slow:
-            groups.append({"params": slow, "lr": learning_rate * self.train_config.filterbank_rate_scale})
-        return groups
+        scales = {
+            "encoder.filterbank.": self.train_config.filterbank_rate_scale,
+            "encoder.": self.train_config.encoder_rate_scale,
+            "": 1.0,
+        }
+        groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in scales}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                groups[next(prefix for prefix in scales if name.startswith(prefix))].append(parameter)
+        return [
+            {"params": parameters, "lr": learning_rate * scales[prefix]}
+            for prefix, parameters in groups.items()
+            if parameters
+        ]
 
     def before_step(self, network: nn.Module, progress: float, step: int) -> bool:
         """Places the codebook at k-means centres of encoder outputs when quantisation begins."""
