@@ -46,8 +46,16 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tens
     versions = {name: importlib.metadata.version(name) for name in ("audio-vq", "torch")}
     content = {"format": FORMAT, **dataclasses.asdict(info), "versions": versions}
     (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    save_tensors(weights, folder / "model.safetensors")
     (folder / "README.md").write_text(_model_card(info), encoding="utf-8")
+
+
+def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+    """Writes a safetensors file; raises OSError where it cannot be written, as other files do."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    except SafetensorError as error:
+        raise OSError(f"{file} could not be written: {error}") from error
 
 
 def resolve_checkpoint(name: str | Path) -> Path:

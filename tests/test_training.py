@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from audio_vq import checkpoint
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, TrainConfig, TrainRun, WaveNetConfig
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
@@ -139,6 +141,28 @@ def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
     state = load_file(finished / "last/training.safetensors")
     assert state["model.quantizer.started"]
     assert state["model.quantizer.ema_counts"].sum() > 0
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tiny_corpus, tmp_path, monkeypatch):
+    """The second save fails; the run stands at the first and goes on from there."""
+    run = run_of(tiny_corpus, tmp_path / "run")
+    saves = []
+
+    def save_file(tensors, file):
+        saves.append(file)
+        if len(saves) > 2:
+            raise SafetensorError("No space left on device")
+        return original(tensors, file)
+
+    original = checkpoint.save_file
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    with pytest.raises(OSError, match="No space left"):
+        run_vqvae(run)
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000004"]
+    monkeypatch.setattr(checkpoint, "save_file", original)
+    run_vqvae(run)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert steps == [4, 8]
 
 
 def test_speakers_kept_for_testing_are_no_voices(spoken_corpus, tmp_path):

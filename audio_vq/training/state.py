@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from audio_vq.checkpoint import CheckpointInfo, load_weights, write_checkpoint
+from audio_vq.checkpoint import CheckpointInfo, load_weights, save_tensors, write_checkpoint
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder, atomic_write_text
 from audio_vq.training.average import WeightAverage
@@ -55,7 +55,7 @@ class RunFolder:
         name = f"step-{state.step:08d}"
         with atomic_folder(self.folder / "checkpoints" / name) as temporary:
             write_checkpoint(temporary, info, average.model.state_dict())
-            save_file(_training_tensors(model, optimizer), temporary / "training.safetensors")
+            save_tensors(_training_tensors(model, optimizer), temporary / "training.safetensors")
             (temporary / "training.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
         self._link("last", name)
         if is_best:
@@ -109,10 +109,10 @@ class RunFolder:
 
 def _training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Raw weights and optimiser moments under flat names, for safetensors."""
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
-            tensors[f"optimizer.{index}.{name}"] = value.contiguous()
+            tensors[f"optimizer.{index}.{name}"] = value
     return tensors
 
 

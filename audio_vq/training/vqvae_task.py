@@ -62,7 +62,7 @@ class VQVAETask:
         self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Decoder, encoder and filterbank have rates of their own: a decoder in a hurry must not drag the encoder along."""
+        """Decoder, encoder, filterbank: a rate each, so that a decoder in a hurry does not drag the encoder along."""
         assert isinstance(self.network, VQVAEModel)
         scales = {
             "encoder.filterbank.": self.train_config.filterbank_rate_scale,
