@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import os
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -141,6 +144,27 @@ def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
     state = load_file(finished / "last/training.safetensors")
     assert state["model.quantizer.started"]
     assert state["model.quantizer.ema_counts"].sum() > 0
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_run(tiny_corpus, tmp_path):
+    """Twice the audio per step; one run folder, one message."""
+    sizes = [
+        "model.encoder.channels=16", "model.wavenet.layers=2", "model.quantizer.codebook_size=8",
+        "train.steps=4", "train.validations=1", "train.validation_crops=2", "train.batch_size=2",
+        "train.crop_length=1280",
+    ]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
+    program = "from audio_vq.cli.main import main; main()"
+    script = tmp_path / "train.py"
+    script.write_text(program)
+    command = [*launch, script, "train", f"data={tiny_corpus}", f"run={tmp_path / 'run'}", "device=cpu", *sizes]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("done at step 4") == 1
+    (line,) = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["audio_hours_seen"] == pytest.approx(2 * 4 * 2 * 1280 / 16000 / 3600, abs=1e-6)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tiny_corpus, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from omegaconf import OmegaConf
 
 from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
@@ -55,7 +56,8 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(folder / "config.yaml", config)
     record = train(task, run.train, folder, device.type, run.seed)
-    print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
+    if PartialState().is_main_process:
+        print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
 
 
 def _set_threads(config: TrainConfig) -> None:
