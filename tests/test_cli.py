@@ -126,6 +126,18 @@ def test_results_are_not_overwritten_silently(model, recording, tmp_path):
     call(*arguments, "--force")
 
 
+def test_an_interrupted_conversion_goes_on(model, recording, tmp_path):
+    """What exists is kept as it is, what is missing is made."""
+    arguments = ["convert", model, recording, "--to", "ann", "--to", "ben", "--out", tmp_path]
+    call(*arguments)
+    before = (tmp_path / "hello_to_ann.wav").stat().st_mtime_ns
+    (tmp_path / "hello_to_ben.wav").unlink()
+    out, err = call(*arguments)
+    assert out.split() == [str(tmp_path / "hello_to_ben.wav")]
+    assert "1 of 2 results exist and are kept" in err
+    assert (tmp_path / "hello_to_ann.wav").stat().st_mtime_ns == before
+
+
 def test_info_json(model):
     out, _ = call("info", model, "--json")
     facts = json.loads(out)

@@ -21,7 +21,7 @@ Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or 
 
 def analyze(
     checkpoint: Checkpoint,
-    prepared: Annotated[Path, typer.Argument(help="Prepared corpus.")],
+    prepared: Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus.")],
     alignments: Alignments,
     out: OutFolder,
     split: Split = "test",

@@ -13,14 +13,13 @@ from audio_vq.cli.options import (
     Seed,
     Temperature,
     TopP,
-    refuse_existing,
-    refuse_twins,
+    still_to_write,
 )
 
 
 def convert(
     checkpoint: Checkpoint,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Audio files or folders.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Audio files or folders.")],
     to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.")],
     out: OutFolder,
     temperature: Temperature = 1.0,
@@ -40,17 +39,19 @@ def convert(
     recordings = find_audio_files(inputs)
     targets = list(dict.fromkeys(to))
     files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
-    refuse_twins(list(files.values()))
-    refuse_existing(list(files.values()), force)
+    wanted = still_to_write(list(files.values()), force)
     model = VQVAE.from_pretrained(checkpoint, device)
     for name in targets:
         model.speaker_index(name)  # an unknown name is told before anything is computed
-    with progress_bar("converting", total=len(files)) as bar:
+    with progress_bar("converting", total=len(wanted)) as bar:
         for path in recordings:
+            missing = [name for name in targets if files[path, name] in wanted]
+            if not missing:
+                continue
             waveform = read_audio(path, model.sample_rate).waveform
             units = model.encode(waveform, model.sample_rate)
-            voices = model.decode_many([units] * len(targets), targets, temperature, top_p, seed)
-            for name, audio in zip(targets, voices, strict=True):
+            voices = model.decode_many([units] * len(missing), missing, temperature, top_p, seed)
+            for name, audio in zip(missing, voices, strict=True):
                 write_audio(files[path, name], audio[: len(waveform)], model.sample_rate)
                 print(files[path, name])
                 bar.advance()

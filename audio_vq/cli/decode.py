@@ -13,15 +13,14 @@ from audio_vq.cli.options import (
     Seed,
     Temperature,
     TopP,
-    refuse_existing,
-    refuse_twins,
+    still_to_write,
 )
 from audio_vq.errors import UserError
 
 
 def decode(
     checkpoint: Checkpoint,
-    units: Annotated[Path, typer.Argument(help="Units file from `encode`, .jsonl or .npz.")],
+    units: Annotated[Path, typer.Argument(metavar="UNITS", help="Units file from `encode`, .jsonl or .npz.")],
     speaker: Annotated[str, typer.Option(help="Voice to speak them in.")],
     out: OutFolder,
     temperature: Temperature = 1.0,
@@ -43,8 +42,7 @@ def decode(
     if not sequences:
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = [out / f"{sequence.id}.wav" for sequence in sequences]
-    refuse_twins(files)
-    refuse_existing(files, force)
+    wanted = still_to_write(files, force)
     model = VQVAE.from_pretrained(checkpoint, device)
     for sequence in sequences:
         if (sequence.sample_rate, sequence.hop_length) != (model.sample_rate, model.hop_length):
@@ -52,8 +50,10 @@ def decode(
                 f"{units}: {sequence.id} has {sequence.sample_rate} Hz and hop length {sequence.hop_length}, the model "
                 f"{model.sample_rate} Hz and {model.hop_length}; give the checkpoint that made these units"
             )
-    with progress_bar("decoding", total=len(files)) as bar:
+    with progress_bar("decoding", total=len(wanted)) as bar:
         for sequence, file in zip(sequences, files, strict=True):
+            if file not in wanted:
+                continue
             audio = model.decode(sequence.units, speaker, temperature, top_p, seed)
             write_audio(file, audio[: sequence.num_samples], model.sample_rate)
             print(file)

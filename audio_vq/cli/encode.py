@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 def encode(
     checkpoint: Checkpoint,
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Audio files, folders, or a prepared corpus.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Audio files, folders, or a prepared corpus.")],
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, or .npz for packed arrays.")],
     device: Device = "auto",
     force: Force = False,

@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share, so that they read the same everywhere."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,9 @@ import typer
 
 from audio_vq.errors import UserError
 
-Checkpoint = Annotated[str, typer.Argument(help="Checkpoint or run folder, Hub id, or a shipped model's name.")]
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
+]
 Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
 Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
@@ -23,6 +26,24 @@ def refuse_existing(files: list[Path], force: bool) -> None:
     if existing and not force:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise UserError(f"{existing[0]} exists{more}; give --force to overwrite, or another --out")
+
+
+def still_to_write(files: list[Path], force: bool) -> set[Path]:
+    """The files an interrupted call has left to do, all of them with `force`.
+
+    Files are written whole or not at all, so that those which exist are complete.
+
+    Raises:
+        UserError: all exist; or two inputs would be written to the same one.
+    """
+    refuse_twins(files)
+    missing = {file for file in files if force or not file.exists()}
+    if not missing:
+        refuse_existing(files, force)
+    if len(missing) < len(files):
+        kept = len(files) - len(missing)
+        print(f"{kept} of {len(files)} results exist and are kept; --force makes them again", file=sys.stderr)
+    return missing
 
 
 def refuse_twins(files: list[Path]) -> None:

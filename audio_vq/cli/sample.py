@@ -18,7 +18,7 @@ from audio_vq.errors import UserError
 
 
 def sample(
-    prior: Annotated[str, typer.Argument(help="Prior: checkpoint or run folder.")],
+    prior: Annotated[str, typer.Argument(metavar="PRIOR", help="Prior: checkpoint or run folder.")],
     checkpoint: Checkpoint,
     speaker: Annotated[str, typer.Option(help="Voice.")],
     out: OutFolder,
