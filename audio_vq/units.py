@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -113,6 +113,37 @@ def write_units(path: Path, sequences: Iterable[UnitSequence]) -> None:
         atomic_write_bytes(path, _npz_bytes(tuple(sequences)))
     else:
         atomic_write_text(path, "".join(_json_line(sequence) for sequence in sequences))
+
+
+class UnitsJournal:
+    """A growing file of unit sequences; what an interrupted writer has completed is there again.
+
+    Use it as a context. A last line that is not whole, as a kill leaves it, is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = path.read_bytes() if path.exists() else b""
+        self._whole = content.rfind(b"\n") + 1  # bytes
+        lines = content[: self._whole].decode().split("\n")[:-1]
+        self.sequences = [_parse_line(f"{path}, line {n}", line) for n, line in enumerate(lines, 1)]
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("ab")
+        self._file.truncate(self._whole)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, sequence: UnitSequence) -> None:
+        self._file.write(_json_line(sequence).encode())
+        self._file.flush()
+        self.sequences.append(sequence)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
 
 
 def _json_line(sequence: UnitSequence) -> str:

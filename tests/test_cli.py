@@ -10,6 +10,7 @@ import soundfile
 from test_training import run_of
 from typer.testing import CliRunner
 
+from audio_vq import VQVAE
 from audio_vq.audio import write_audio
 from audio_vq.cli import main
 from audio_vq.data.prepared import PreparedCorpus
@@ -136,6 +137,32 @@ def test_an_interrupted_conversion_goes_on(model, recording, tmp_path):
     assert out.split() == [str(tmp_path / "hello_to_ben.wav")]
     assert "1 of 2 results exist and are kept" in err
     assert (tmp_path / "hello_to_ann.wav").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypatch):
+    """The second call encodes only what the first had not, and the file is that of one uninterrupted call."""
+    call("encode", model, tiny_corpus, "--out", tmp_path / "whole.jsonl")
+    calls = []
+    original = VQVAE.encode
+
+    def encode(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 5 and not (tmp_path / "resumed").exists():
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(VQVAE, "encode", encode)
+    call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl", code=130)
+    assert not (tmp_path / "parts.jsonl").exists()
+    (journal,) = tmp_path.glob(".parts.jsonl.*.partial")
+    journal.write_bytes(journal.read_bytes()[:-7])  # a kill in the middle of a line
+    calls.clear()
+    (tmp_path / "resumed").touch()
+    call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl")
+    total = len(PreparedCorpus.open(tiny_corpus).utterances)
+    assert len(calls) == total - 3  # four were made, the last of them cut off
+    assert (tmp_path / "parts.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
+    assert not list(tmp_path.glob(".parts*"))
 
 
 def test_info_json(model):

@@ -41,7 +41,28 @@ def test_priors_build(name):
         build_prior(run.prior, codebook_size=16, num_speakers=3)
 
 
-def test_presets_say_only_what_differs():
+def leaves(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif key != "defaults":
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*/*/*.yaml")), ids=lambda file: file.stem)
+def test_presets_say_only_what_differs(file):
+    """A value that equals the dataclass's default would be a second home of it."""
+    said = OmegaConf.to_container(OmegaConf.load(file))
+    schema = TrainRun if file.parent.name == "model" else TrainPriorRun
+    if "defaults" in said:  # a preset that builds on another
+        defaults = OmegaConf.load(file.parent / f"{said['defaults'][0]}.yaml")
+    else:
+        defaults = OmegaConf.structured(schema)
+    for key, value in leaves(said):
+        assert OmegaConf.select(defaults, key) != value, key
+
+
+def test_paper_is_the_paper():
     """`paper` is the paper: 64 times shorter, K = 512, one-hot speaker, codebook by its loss, nothing added."""
     model = composed("train", TrainRun, ["model=paper"]).model
     assert model.encoder.strides == [2] * 6

@@ -12,8 +12,9 @@ FLOORS = {
     "generation": 2, "data": 2,
     "checkpoint": 3,
     "pretrained": 4,
-    "training": 5, "analysis": 5,
-    "cli": 6,
+    "encoding": 5,
+    "training": 6, "analysis": 6,
+    "cli": 7,
 }  # fmt: skip
 AUDIO_LIBRARIES = {"soundfile", "librosa", "torchaudio"}
 FILES = sorted(PACKAGE.rglob("*.py"))

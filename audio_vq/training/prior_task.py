@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import nn
 from torch.nn import functional as F
 
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.config import PriorConfig, TrainConfig, as_dict
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.data.progress import progress_bar
+from audio_vq.encoding import corpus_sources, encode_to_file
 from audio_vq.errors import UserError
 from audio_vq.generation.units import unit_bits
 from audio_vq.models.prior import PriorModel, build_prior
@@ -21,7 +21,7 @@ from audio_vq.pretrained import VQVAE
 from audio_vq.training.loop import StepResult, Validation
 from audio_vq.training.ngrams import Ngrams
 from audio_vq.training.unit_crops import NOT_SCORED, UnitCrops
-from audio_vq.units import UnitSequence, read_units, write_units
+from audio_vq.units import UnitSequence, read_units
 
 
 class PriorTask:
@@ -127,30 +127,11 @@ def encode_splits(
     if not train or not valid:
         missing = "valid" if train else "train"
         raise UserError(f"{corpus.folder} has no {missing} utterance; prepare a corpus with more recordings")
-    file = folder / f"units-{_fingerprint(model, corpus)[:16]}.npz"
-    if not file.exists():
-        sequences = []
-        with progress_bar("encoding", total=len(train) + len(valid)) as bar:
-            for utterance in (*train, *valid):
-                sequences.append(
-                    UnitSequence(
-                        id=utterance.id,
-                        speaker=utterance.speaker,
-                        sample_rate=model.sample_rate,
-                        hop_length=model.hop_length,
-                        num_samples=utterance.num_samples,
-                        units=model.encode(corpus.waveform(utterance), corpus.sample_rate),
-                    )
-                )
-                bar.advance()
-        write_units(file, sequences)
+    sources = corpus_sources(corpus, (*train, *valid))
+    digest = hashlib.sha256("".join([model.fingerprint, *(each.version for each in sources)]).encode()).hexdigest()
+    file = folder / f"units-{digest[:16]}.npz"
+    with PartialState().main_process_first():  # the others read what the first has written
+        if not file.exists():
+            encode_to_file(model, sources, file)
     everything = read_units(file)
     return everything[: len(train)], everything[len(train) :]
-
-
-def _fingerprint(model: VQVAE, corpus: PreparedCorpus) -> str:
-    digest = hashlib.sha256(model.fingerprint.encode())
-    digest.update(corpus.header.to_json().encode())
-    for utterance in corpus.utterances:
-        digest.update(utterance.to_json().encode())
-    return digest.hexdigest()
