@@ -1,6 +1,5 @@
 """The prior: causal, cached = plain, crops that are a function of the step, better than n-grams."""
 
-
 import numpy as np
 import pytest
 import torch

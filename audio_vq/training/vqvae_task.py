@@ -102,7 +102,7 @@ class VQVAETask:
         got = 0
         while got < needed:
             step -= 1
-            crops = self.crops.batch(abs(step))
+            crops = self.crops.batch(abs(step))  # where too few lie behind, those ahead serve as well
             latents = network.encoder(crops.waveform.to(self.device)).transpose(1, 2).flatten(0, 1)
             got += len(latents)
             yield latents

@@ -4,7 +4,7 @@
 #   bash recipes/demo/run.sh
 #
 # --work DIR           everything is written here                    (work/demo)
-# --minutes N          training of the VQ-VAE                        (9)
+# --minutes N          training of the VQ-VAE                        (11)
 # --prior-minutes N    training of the prior                         (1.5)
 # --speakers N         synthetic voices, the last four kept for test (24)
 # --utterances N       sentences of each                             (60)
@@ -13,7 +13,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-work=work/demo minutes=9 prior_minutes=1.5 speakers=24 utterances=60 from="" settings=()
+work=work/demo minutes=11 prior_minutes=1.5 speakers=24 utterances=60 from="" settings=()
 
 source "$here/../stages.sh"
 parse_options "work minutes prior-minutes speakers utterances from set" "$@"
