@@ -1,5 +1,7 @@
 """From a run's configuration to a finished run folder."""
 
+import ctypes
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +51,8 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
     Budget.of(run.train)  # a wrong budget is told before anything is opened or written
     device = resolve_device(run.device)
     _set_threads(run.train)
+    if device.type == "cpu":
+        _keep_freed_memory()
     folder = Path(run.run)
     config = OmegaConf.to_yaml(OmegaConf.structured(run))
     _refuse_other_run(folder, config)
@@ -63,6 +67,19 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
 def _set_threads(config: TrainConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep large freed blocks for the next step instead of giving them back to the system.
+
+    Each training step asks for the same blocks again; fetching them anew, page by page, was a fifth of its time.
+    Other C libraries have no such setting and need none of this.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def _refuse_other_run(folder: Path, config: str) -> None:
