@@ -100,10 +100,10 @@ class RunFolder:
         temporary.replace(self.folder / name)
 
     def _remove_old(self) -> None:
-        """Keeps what `last` and `best` point to."""
+        """Keeps what `last` and `best` point to; what a kill left half-written goes too."""
         kept = {(self.folder / n).readlink() for n in ("last", "best") if (self.folder / n).is_symlink()}
         for folder in (self.folder / "checkpoints").iterdir():
-            if re.fullmatch(r"step-\d+", folder.name) and Path("checkpoints", folder.name) not in kept:
+            if re.match(r"\.?step-\d+", folder.name) and Path("checkpoints", folder.name) not in kept:
                 shutil.rmtree(folder)
 
 
