@@ -136,11 +136,7 @@ def normalise_loudness(waveform: Waveform, target_db: float) -> Waveform:
     Pauses do not count, see `active_rms`. The gain is lowered where the peak would pass 0.95 of full scale.
     Silence is returned as it is.
     """
-    active = active_rms(waveform)
-    if active == 0:
-        return waveform
-    gain = min(10 ** (target_db / 20) / active, PEAK_LIMIT / float(np.abs(waveform).max()))
-    return waveform * np.float32(gain)
+    return waveform * np.float32(_loudness_gain(waveform, target_db))
 
 
 def level_gain(waveform: Waveform, target_db: float) -> float:
@@ -148,11 +144,15 @@ def level_gain(waveform: Waveform, target_db: float) -> float:
 
     The rounding makes it the same whether or not silence surrounds the recording.
     """
+    return float(10 ** (round(20 * np.log10(_loudness_gain(waveform, target_db))) / 20))
+
+
+def _loudness_gain(waveform: Waveform, target_db: float) -> float:
+    """What brings active speech to `target_db` within the peak limit; 1 for silence."""
     active = active_rms(waveform)
     if active == 0:
         return 1.0
-    gain = min(10 ** (target_db / 20) / active, PEAK_LIMIT / float(np.abs(waveform).max()))
-    return float(10 ** (round(20 * np.log10(gain)) / 20))
+    return min(10 ** (target_db / 20) / active, PEAK_LIMIT / float(np.abs(waveform).max()))
 
 
 def active_rms(waveform: Waveform, frame_length: int = 400) -> float:

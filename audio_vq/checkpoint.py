@@ -7,6 +7,7 @@ import dataclasses
 import importlib.metadata
 import json
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,14 @@ class CheckpointInfo:
     speakers: tuple[str, ...]
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, last validation
+
+    def speaker_index(self, name: str) -> int:
+        """Raises UserError, with the known names, for one that is not among them."""
+        if name not in self.speakers:
+            close = get_close_matches(name, self.speakers, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"unknown speaker {name!r}; known: {', '.join(self.speakers)}{hint}")
+        return self.speakers.index(name)
 
 
 def save_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tensor]) -> None:

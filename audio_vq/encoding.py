@@ -42,13 +42,18 @@ def file_sources(paths: Iterable[Path], sample_rate: int) -> list[Source]:
     return [Source(path.stem, "", version(path), partial(read, path)) for path in paths]
 
 
+def units_digest(model: VQVAE, sources: Sequence[Source]) -> str:
+    """Names the units that this model makes of these recordings."""
+    content = json.dumps([model.fingerprint, *(each.version for each in sources)])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def encode_to_file(model: VQVAE, sources: Sequence[Source], out: Path) -> None:
     """Writes `out` (.jsonl or .npz) whole; until then a hidden journal beside it holds what is done.
 
     The journal's name holds a digest of model and sources: others' units are never taken for these.
     """
-    digest = hashlib.sha256(json.dumps([model.fingerprint, *(each.version for each in sources)]).encode()).hexdigest()
-    journal = UnitsJournal(out.with_name(f".{out.name}.{digest[:16]}.partial"))
+    journal = UnitsJournal(out.with_name(f".{out.name}.{units_digest(model, sources)}.partial"))
     with journal, progress_bar("encoding", total=len(sources), completed=len(journal.sequences)) as bar:
         for source in sources[len(journal.sequences) :]:
             waveform = source.read()

@@ -9,7 +9,6 @@ audio = model.decode(units, speaker="p226")
 import hashlib
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +111,7 @@ class VQVAE:
 
     def speaker_index(self, name: str) -> int:
         """Raises UserError, with the known names, for one that is not among them."""
-        if name not in self.speakers:
-            close = get_close_matches(name, self.speakers, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"unknown speaker {name!r}; known: {', '.join(self.speakers)}{hint}")
-        return self.speakers.index(name)
+        return self.info.speaker_index(name)
 
     def latents(
         self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True
@@ -262,11 +257,10 @@ class UnitPrior:
         top_p: float = 1.0,
     ) -> list[Units]:
         """Draws `count` unit sequences `(seconds · unit rate,)` in the manner of a speaker."""
-        if speaker not in self.info.speakers:
-            raise UserError(f"unknown speaker {speaker!r}; known: {', '.join(self.info.speakers)}")
+        speaker_index = self.info.speaker_index(speaker)
         if seconds <= 0:
             raise UserError(f"{seconds} seconds; expected a duration above zero")
         num_units = max(1, round(seconds * self.unit_rate_hz))
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        voice = torch.full((count,), self.info.speakers.index(speaker), device=self.device)
+        voice = torch.full((count,), speaker_index, device=self.device)
         return list(sample_units(self.network, voice, num_units, options))

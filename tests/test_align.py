@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import VCTK_MINI
 
 from audio_vq.analysis.align import PhoneStart, align_corpus, in_source_time, plan_alignment
 from audio_vq.analysis.alignments import ARPABET, read_alignment
@@ -18,7 +19,6 @@ from audio_vq.data.vctk import find_vctk
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
 
-VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 RATE = 16000
 
 

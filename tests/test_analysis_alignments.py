@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import VCTK_MINI
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,6 @@ from audio_vq.analysis.alignments import (
 )
 from audio_vq.analysis.phones import frame_centres, label_frames
 from audio_vq.errors import UserError
-
-VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 
 LONG_TEXTGRID = """File type = "ooTextFile"
 Object class = "TextGrid"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import VCTK_MINI
 
 from audio_vq.data.folder import find_folder, find_listed
 from audio_vq.data.librispeech import find_librispeech
@@ -11,8 +12,6 @@ from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.data.recordings import recording_id
 from audio_vq.data.vctk import find_vctk
 from audio_vq.errors import UserError
-
-VCTK_MINI = Path(__file__).parents[2] / "shared/data/vctk_mini"
 
 
 def touch(root, *names):

@@ -1,6 +1,5 @@
 """What is particular to training a prior: the corpus as units, and validation against n-grams."""
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.config import PriorConfig, TrainConfig, as_dict
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.encoding import corpus_sources, encode_to_file
+from audio_vq.encoding import corpus_sources, encode_to_file, units_digest
 from audio_vq.errors import UserError
 from audio_vq.generation.units import unit_bits
 from audio_vq.models.prior import PriorModel, build_prior
@@ -128,8 +127,7 @@ def encode_splits(
         missing = "valid" if train else "train"
         raise UserError(f"{corpus.folder} has no {missing} utterance; prepare a corpus with more recordings")
     sources = corpus_sources(corpus, (*train, *valid))
-    digest = hashlib.sha256("".join([model.fingerprint, *(each.version for each in sources)]).encode()).hexdigest()
-    file = folder / f"units-{digest[:16]}.npz"
+    file = folder / f"units-{units_digest(model, sources)}.npz"
     with PartialState().main_process_first():  # the others read what the first has written
         if not file.exists():
             encode_to_file(model, sources, file)

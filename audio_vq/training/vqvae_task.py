@@ -20,7 +20,7 @@ from audio_vq.errors import UserError
 from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
 from audio_vq.models.vqvae import VQVAEModel, build_vqvae
 from audio_vq.training.loop import StepResult, Validation
-from audio_vq.units import perplexity, usage
+from audio_vq.units import perplexity, usage, used_units
 
 LATENTS_PER_CENTRE = 50  # for the k-means start
 USAGE_SECONDS = 300.0  # of validation recordings over which the codebook's use is counted
@@ -153,7 +153,7 @@ class VQVAETask:
             "valid": valid,
             "quantized": quantize,
             "perplexity": round(perplexity(counts), 3),
-            "used_units": int((counts > 0).sum()),
+            "used_units": used_units(counts),
             "codebook_size": network.quantizer.codebook_size,
         }
         scalars = {f"valid/{key}": value for key, value in valid.items() if value is not None}
