@@ -154,6 +154,7 @@ def train(  # noqa: PLR0915 - the whole loop in one place
             if interrupted():
                 save(is_best=False)
                 raise KeyboardInterrupt
+    accelerator.wait_for_everyone()  # a process that leaves early takes the others down with it
     accelerator.end_training()
     return record
 
