@@ -14,7 +14,8 @@ FLOORS = {
     "pretrained": 4,
     "encoding": 5,
     "training": 6, "analysis": 6,
-    "cli": 7,
+    "bench": 7,
+    "cli": 8,
 }  # fmt: skip
 AUDIO_LIBRARIES = {"soundfile", "librosa", "torchaudio"}
 FILES = sorted(PACKAGE.rglob("*.py"))
