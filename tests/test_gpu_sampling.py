@@ -1,4 +1,4 @@
-"""The GPU sampler: equal to the WaveNet's forward pass, clips that know nothing of each other; with and without a GPU."""
+"""The GPU sampler: equal to the WaveNet's forward pass, clips that know nothing of each other; with and without GPU."""
 
 import numpy as np
 import pytest
