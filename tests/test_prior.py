@@ -26,6 +26,8 @@ def make_prior(context=16, seed=0, **changes):
         for parameter in prior.parameters():
             if parameter.ndim == 2:
                 parameter.mul_(8)
+            else:  # scales of norms
+                parameter.mul_(1 + 0.5 * torch.rand(parameter.shape))
     return prior.eval()
 
 

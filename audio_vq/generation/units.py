@@ -6,6 +6,8 @@ window by one unit would change all that is cached; by half a context, it costs 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
-from audio_vq.models.prior import PriorModel
+from audio_vq.models.prior import Block, PriorModel, rotary
 
 Units = npt.NDArray[np.int64]
 
@@ -45,6 +47,10 @@ class CachedPrior:
         self.speaker = speaker  # (B,)
         self.start = 0  # first unit in the window
         self.caches = prior.empty_caches(len(speaker))
+        self.blocks = [_StepWeights.of(cast("Block", block)) for block in prior.blocks]
+        cos, sin = rotary(0, prior.context, prior.head_channels, prior.embedding.weight)
+        # rotate(x) = x · cos + x with its halves swapped · sin, the sines of the first half negative
+        self.cos, self.sin = torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)  # (context, channels per head)
 
     def logits(self, units: Tensor) -> Tensor:
         """Logits `(batch, K)` of what follows `units` `(batch, time)`: none at first, one more each call."""
@@ -54,9 +60,48 @@ class CachedPrior:
             self.caches = self.prior.empty_caches(len(self.speaker))
         if self.caches[0].length == 0:
             inputs = self.prior.inputs(units[:, self.start :], self.speaker)
-        else:
-            inputs = self.prior.embedding(units[:, -1:])
-        return self.prior.predict(inputs, self.caches)[:, -1]
+            return self.prior.predict(inputs, self.caches)[:, -1]
+        return self._step(self.prior.embedding(units[:, -1]))
+
+    def _step(self, x: Tensor) -> Tensor:
+        """What `PriorModel.predict` says of one input `(batch, channels)`, in a third of its operations."""
+        heads, place = self.prior.heads, self.caches[0].length
+        cos, sin = self.cos[place], self.sin[place]
+        for block, cache in zip(self.blocks, self.caches, strict=True):
+            qkv = (_normalised(x) @ block.query_key_value).view(len(x), 3, heads, -1)  # (B, 3, heads, C / heads)
+            qk = qkv[:, :2]
+            qk = torch.addcmul(qk * cos, qk.roll(self.prior.head_channels // 2, -1), sin)
+            k, v = cache.append(qk[:, 1, :, None], qkv[:, 2, :, None])
+            y = F.scaled_dot_product_attention(qk[:, 0, :, None], k, v)  # (B, heads, 1, C / heads)
+            x = torch.addmm(x, y.flatten(1), block.attention_output)
+            gate, value = (_normalised(x) @ block.gate_input).chunk(2, 1)
+            x = torch.addmm(x, F.silu(gate).mul_(value), block.output)
+        return self.prior.output(self.prior.norm(x))
+
+
+@dataclass(frozen=True)
+class _StepWeights:
+    """One block's matrices as `(in, out)`; the scales of its norms are part of the matrices that follow them."""
+
+    query_key_value: Tensor
+    attention_output: Tensor
+    gate_input: Tensor
+    output: Tensor
+
+    @staticmethod
+    def of(block: Block) -> "_StepWeights":
+        return _StepWeights(
+            query_key_value=(block.attention.query_key_value.weight * block.attention_norm.weight).T,
+            attention_output=block.attention.output.weight.T,
+            gate_input=(block.mlp.gate_input.weight * block.mlp_norm.weight).T,
+            output=block.mlp.output.weight.T,
+        )
+
+
+def _normalised(x: Tensor) -> Tensor:
+    """RMSNorm without its scale, `(batch, channels)`."""
+    epsilon = torch.finfo(x.dtype).eps  # as in nn.RMSNorm
+    return x * torch.rsqrt(torch.linalg.vecdot(x, x)[:, None] / x.shape[1] + epsilon)
 
 
 @torch.inference_mode()
