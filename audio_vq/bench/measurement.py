@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MIN_ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,25 @@ class Rates:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], float]], seconds: float) -> Rates:
-    """Calls the contenders in turns, for about `seconds` each, at least three times.
+    """Lets the contenders work in turns, for about `seconds` each, in five rounds.
 
-    Each call does some work and returns how much; the first round, in which things are compiled and caches fill, does
+    Each call does some work and returns how much. A call beforehand, in which things are compiled and caches fill, does
     not count.
     """
     for work in contenders.values():
         work()
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
-    end = time.perf_counter() + seconds * len(contenders)
-    while len(next(iter(rounds.values()))) < MIN_ROUNDS or time.perf_counter() < end:
+    for _ in range(ROUNDS):
         for name, work in contenders.items():
-            begin = time.perf_counter()
-            amount = work()
-            rounds[name].append(amount / (time.perf_counter() - begin))
+            rounds[name].append(_rate(work, seconds / ROUNDS))
     return Rates(rounds)
+
+
+def _rate(work: Callable[[], float], seconds: float) -> float:
+    """Amount of work per second, from one call or as many as `seconds` hold."""
+    amount, begin = 0.0, time.perf_counter()
+    while True:
+        amount += work()
+        elapsed = time.perf_counter() - begin
+        if elapsed >= seconds:
+            return amount / elapsed
