@@ -1,4 +1,4 @@
-"""Waveforms: read, write, resample, trim, level, mu-law, log-mel.
+"""Waveforms: read, write, resample, trim, mu-law, log-mel.
 
 Here a waveform is a float32 numpy array of shape `(time,)` with values in [-1, 1]; only mu-law works on
 tensors. The one place in the core that imports soundfile, librosa and torchaudio. The latter two and torch
@@ -7,6 +7,7 @@ take seconds to load and are imported where they are used: workers that prepare 
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,9 @@ AUDIO_SUFFIXES = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"}
 )
 PCM_SCALE = 32768  # 16-bit full scale
+BLOCK_SECONDS = 10.0  # of a file that is read in blocks
 FRAME_SECONDS = 0.025  # long enough for a period of the lowest voice, short against a phone
 FRAME_HOP_SECONDS = 0.005
-ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest one are pauses
-PEAK_LIMIT = 0.95  # of full scale
 MEL_FLOOR = 1e-5  # magnitude, -100 dB: digital silence stays finite
 
 
@@ -54,13 +54,36 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
     Raises:
         UserError: no such file, not audio, no samples, or NaN or infinite samples.
     """
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        rate = sample_rate or file.samplerate
+        waveform = np.concatenate(list(_mono_blocks(file, Path(path), rate)))
+    waveform /= np.float32(full_scale(float(np.abs(waveform).max())))
+    return Audio(waveform, rate)
+
+
+def audio_blocks(path: str | Path, sample_rate: int) -> Iterator[Waveform]:
+    """What `read_audio` returns, in blocks, so that an hour never lies in memory; not yet scaled by `full_scale`.
+
+    Raises:
+        UserError: as `read_audio`, when the fault is met.
+    """
+    with _opened(Path(path)) as file:
+        yield from _mono_blocks(file, Path(path), sample_rate)
+
+
+def full_scale(peak: float) -> float:
+    """What a recording of this peak is divided by: 1 unless it exceeds full scale."""
+    return max(1.0, peak)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.is_dir():
         raise UserError(f"{path} is a folder, expected an audio file")
     try:
         # an open file, not its name: libsndfile then judges by content, whatever the suffix
-        with path.open("rb") as file:
-            channels, file_rate = soundfile.read(file, dtype="float32", always_2d=True)  # (time, channels)
+        with path.open("rb") as binary, soundfile.SoundFile(binary) as file:
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -70,14 +93,21 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
             f"{path} is not audio that can be read ({error.error_string.rstrip('.')}); "
             "expected WAV, FLAC, OGG, MP3 or another format of libsndfile"
         ) from error
-    if channels.size == 0:
+
+
+def _mono_blocks(file: soundfile.SoundFile, path: Path, sample_rate: int) -> Iterator[Waveform]:
+    """Channels averaged, resampled; at least one sample in all."""
+    resampler = StreamResampler(file.samplerate, sample_rate)
+    size = round(BLOCK_SECONDS * file.samplerate)
+    empty = True
+    while len(channels := file.read(size, dtype="float32", always_2d=True)):  # (time, channels)
+        if not np.isfinite(channels).all():
+            raise UserError(f"{path} holds NaN or infinite samples; export it again")
+        empty = False
+        yield resampler.feed(channels.mean(axis=1, dtype=np.float32))
+    if empty:
         raise UserError(f"{path} holds no samples; expected recorded audio")
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path} holds NaN or infinite samples; export it again")
-    waveform = channels.mean(axis=1, dtype=np.float32)
-    if sample_rate is not None:
-        waveform = resample(waveform, file_rate, sample_rate)
-    return Audio(_within_full_scale(waveform), sample_rate or file_rate)
+    yield resampler.finish()
 
 
 def write_audio(path: str | Path, waveform: Waveform, sample_rate: int) -> None:
@@ -107,12 +137,38 @@ def from_pcm16(samples: npt.NDArray[np.int16]) -> Waveform:
 
 def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
     """Band-limited resampling (soxr VHQ) to ceil(time · to_rate / from_rate) samples."""
-    if from_rate == to_rate:
-        return waveform
-    import librosa
+    resampler = StreamResampler(from_rate, to_rate)
+    return np.concatenate([resampler.feed(waveform), resampler.finish()])
 
-    resampled = librosa.resample(waveform, orig_sr=from_rate, target_sr=to_rate, res_type="soxr_vhq")
-    return np.asarray(resampled, dtype=np.float32)
+
+class StreamResampler:
+    """`resample` for a waveform that comes in blocks: the same samples, however it is cut."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self.from_rate, self.to_rate = from_rate, to_rate
+        self._received, self._given = 0, 0  # samples in and out
+        self._stream = None
+        if from_rate != to_rate:
+            import soxr  # type: ignore[import-untyped]
+
+            self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="VHQ")
+
+    def feed(self, waveform: Waveform) -> Waveform:
+        """What this block completes; less than it covers, since the filter looks ahead."""
+        if self._stream is None:
+            return waveform
+        self._received += len(waveform)
+        resampled = self._stream.resample_chunk(np.ascontiguousarray(waveform, np.float32))
+        self._given += len(resampled)
+        return np.asarray(resampled, np.float32)
+
+    def finish(self) -> Waveform:
+        """The rest, when the waveform has ended."""
+        if self._stream is None:
+            return np.zeros(0, np.float32)
+        rest = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        missing = -(-self._received * self.to_rate // self.from_rate) - self._given
+        return np.pad(rest[:missing], (0, max(0, missing - len(rest))))
 
 
 def trim_silence(waveform: Waveform, sample_rate: int, top_db: float, margin_seconds: float) -> Trimmed:
@@ -128,40 +184,6 @@ def trim_silence(waveform: Waveform, sample_rate: int, top_db: float, margin_sec
     margin = round(margin_seconds * sample_rate)
     start, stop = max(0, int(first) - margin), min(len(waveform), int(end) + margin)
     return Trimmed(waveform[start:stop], offset_samples=start)
-
-
-def normalise_loudness(waveform: Waveform, target_db: float) -> Waveform:
-    """Scale so that active speech has an RMS of `target_db` (dB relative to full scale).
-
-    Pauses do not count, see `active_rms`. The gain is lowered where the peak would pass 0.95 of full scale.
-    Silence is returned as it is.
-    """
-    return waveform * np.float32(_loudness_gain(waveform, target_db))
-
-
-def level_gain(waveform: Waveform, target_db: float) -> float:
-    """The gain that `normalise_loudness` would apply, rounded to whole decibels; 1 for silence.
-
-    The rounding makes it the same whether or not silence surrounds the recording.
-    """
-    return float(10 ** (round(20 * np.log10(_loudness_gain(waveform, target_db))) / 20))
-
-
-def _loudness_gain(waveform: Waveform, target_db: float) -> float:
-    """What brings active speech to `target_db` within the peak limit; 1 for silence."""
-    active = active_rms(waveform)
-    if active == 0:
-        return 1.0
-    return min(10 ** (target_db / 20) / active, PEAK_LIMIT / float(np.abs(waveform).max()))
-
-
-def active_rms(waveform: Waveform, frame_length: int = 400) -> float:
-    """RMS over the frames (25 ms at 16 kHz) within 30 dB of the loudest one; 0 for an empty waveform."""
-    padded = np.pad(waveform.astype(np.float64), (0, -len(waveform) % frame_length))
-    power = (padded.reshape(-1, frame_length) ** 2).mean(axis=1)  # (frames,)
-    if power.size == 0:
-        return 0.0
-    return float(np.sqrt(power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)].mean()))
 
 
 def mu_law_encode(waveform: "torch.Tensor", classes: int = 256) -> "torch.Tensor":
@@ -240,7 +262,3 @@ def audio_files_in(folder: Path) -> Iterator[Path]:
         for name in names:
             if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
                 yield Path(root, name)
-
-
-def _within_full_scale(waveform: Waveform) -> Waveform:
-    return waveform / np.float32(max(1.0, float(np.abs(waveform).max())))

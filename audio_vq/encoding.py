@@ -2,16 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from audio_vq.audio import Waveform, read_audio
+import numpy as np
+import numpy.typing as npt
+
+from audio_vq.audio import Waveform, audio_blocks, full_scale
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.data.progress import progress_bar
+from audio_vq.errors import UserError
+from audio_vq.loudness import LoudnessMeter
+from audio_vq.models.chunks import Chunk
 from audio_vq.pretrained import VQVAE
 from audio_vq.units import UnitSequence, UnitsJournal, write_units
+
+BLOCK_SAMPLES = 1 << 18  # of a prepared utterance that is read in blocks
+KEPT_SAMPLES = 1 << 22  # a recording up to this long (4 minutes) is read once; a longer one twice, for its loudness
 
 
 @dataclass(frozen=True)
@@ -21,25 +31,75 @@ class Source:
     id: str
     speaker: str  # empty where unknown
     version: str  # changes when the recording does
-    read: Callable[[], Waveform]  # at the model's sample rate
+    blocks: Callable[[], Iterator[Waveform]]  # from its beginning, at the model's sample rate
 
 
 def corpus_sources(corpus: PreparedCorpus, utterances: Iterable[Utterance]) -> list[Source]:
+    def blocks(utterance: Utterance) -> Iterator[Waveform]:
+        for start in range(0, utterance.num_samples, BLOCK_SAMPLES):
+            yield corpus.waveform(utterance, start, min(BLOCK_SAMPLES, utterance.num_samples - start))
+
     return [
-        Source(each.id, each.speaker, corpus.header.to_json() + each.to_json(), partial(corpus.waveform, each))
+        Source(each.id, each.speaker, corpus.header.to_json() + each.to_json(), partial(blocks, each))
         for each in utterances
     ]
 
 
 def file_sources(paths: Iterable[Path], sample_rate: int) -> list[Source]:
-    def read(path: Path) -> Waveform:
-        return read_audio(path, sample_rate).waveform
-
     def version(path: Path) -> str:
         status = path.stat()
         return f"{path} {status.st_size} {status.st_mtime_ns}"
 
-    return [Source(path.stem, "", version(path), partial(read, path)) for path in paths]
+    return [Source(path.stem, "", version(path), partial(audio_blocks, path, sample_rate)) for path in paths]
+
+
+def encode_sources(model: VQVAE, sources: Iterable[Source]) -> Iterator[UnitSequence]:
+    """Units of recordings, in order: those of `VQVAE.encode`, in memory that does not grow with their length.
+
+    Chunks of several recordings are computed at once, while later ones are being read.
+    """
+    encoder = model.chunk_encoder
+    reading: deque[Source] = deque()
+
+    def chunks() -> Iterator[Chunk]:
+        for source in sources:
+            reading.append(source)
+            yield from encoder.cut(levelled(source, model.loudness_db))
+
+    pieces: list[npt.NDArray[np.int64]] = []
+    for chunk, units in encoder.units(chunks()):
+        pieces.append(units)
+        if chunk.recording_samples is not None:
+            source = reading.popleft()
+            yield UnitSequence(
+                id=source.id,
+                speaker=source.speaker,
+                sample_rate=model.sample_rate,
+                hop_length=model.hop_length,
+                num_samples=chunk.recording_samples,
+                units=np.concatenate(pieces),
+            )
+            pieces = []
+
+
+def levelled(source: Source, loudness_db: float | None) -> Iterator[Waveform]:
+    """A recording's blocks within full scale and, where there is one, at the training corpus' loudness."""
+    kept: list[Waveform] | None = []
+    meter = LoudnessMeter()
+    for block in source.blocks():
+        meter.add(block)
+        if kept is not None:
+            kept = [*kept, block] if meter.num_samples <= KEPT_SAMPLES else None
+    if meter.num_samples == 0:
+        raise UserError(f"{source.id} holds no samples; expected recorded audio")
+    scale = np.float32(full_scale(meter.peak))
+    if scale > 1:
+        meter = LoudnessMeter()
+        for block in kept or source.blocks():
+            meter.add(block / scale)
+    gain = np.float32(1.0 if loudness_db is None else meter.whole_decibel_gain(loudness_db))
+    for block in kept or source.blocks():
+        yield block / scale * gain
 
 
 def units_digest(model: VQVAE, sources: Sequence[Source]) -> str:
@@ -55,18 +115,8 @@ def encode_to_file(model: VQVAE, sources: Sequence[Source], out: Path) -> None:
     """
     journal = UnitsJournal(out.with_name(f".{out.name}.{units_digest(model, sources)}.partial"))
     with journal, progress_bar("encoding", total=len(sources), completed=len(journal.sequences)) as bar:
-        for source in sources[len(journal.sequences) :]:
-            waveform = source.read()
-            journal.append(
-                UnitSequence(
-                    id=source.id,
-                    speaker=source.speaker,
-                    sample_rate=model.sample_rate,
-                    hop_length=model.hop_length,
-                    num_samples=len(waveform),
-                    units=model.encode(waveform, model.sample_rate),
-                )
-            )
+        for sequence in encode_sources(model, sources[len(journal.sequences) :]):
+            journal.append(sequence)
             bar.advance()
     write_units(out, journal.sequences)
     journal.remove()

@@ -8,7 +8,8 @@ audio = model.decode(units, speaker="p226")
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import level_gain, resample
+from audio_vq.audio import resample
 from audio_vq.checkpoint import (
     CheckpointInfo,
     config_from,
@@ -30,6 +31,8 @@ from audio_vq.config import ModelConfig, PriorConfig
 from audio_vq.errors import UserError
 from audio_vq.generation.units import sample_units
 from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
+from audio_vq.loudness import LoudnessMeter
+from audio_vq.models.chunks import ChunkEncoder, IncrementalEncoder
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
 
@@ -109,28 +112,53 @@ class VQVAE:
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def loudness_db(self) -> float | None:
+        """Of the training corpus, to which input is brought; None: as recorded."""
+        return self.info.data.get("loudness_db")
+
     def speaker_index(self, name: str) -> int:
         """Raises UserError, with the known names, for one that is not among them."""
         return self.info.speaker_index(name)
+
+    @cached_property
+    def chunk_encoder(self) -> ChunkEncoder:
+        """The encoder as recordings of any length, files and live input go through it."""
+        return ChunkEncoder(self.network, self.device)
 
     def latents(
         self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True
     ) -> npt.NDArray[np.float32]:
         """Encoder outputs before quantisation, `(dim, num_units)`; arguments as for `encode`."""
-        return self._latents(waveform, sample_rate, match_level)[0].cpu().numpy()
+        levelled = self._levelled(waveform, sample_rate, match_level)
+        pieces = [latents for _, latents in self.chunk_encoder.latents(self.chunk_encoder.cut([levelled]))]
+        return np.concatenate(pieces, axis=1)
 
     def encode(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> Units:
         """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
 
         A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends.
+        For recordings in files, however long, see `audio_vq.encoding`.
 
         Args:
             waveform: `(time,)` in [−1, 1].
             sample_rate: of the waveform; resampled where the model's is another.
             match_level: first bring speech to the loudness of the training corpus, in steps of a decibel.
         """
-        latents = self._latents(waveform, sample_rate, match_level)
-        return self.network.quantizer.nearest(latents)[0].cpu().numpy()
+        levelled = self._levelled(waveform, sample_rate, match_level)
+        return np.concatenate([units for _, units in self.chunk_encoder.units(self.chunk_encoder.cut([levelled]))])
+
+    def encode_stream(self, blocks: Iterable[Waveform], gain: float = 1.0) -> Iterator[int]:
+        """Units of a recording that is still going on, each as soon as it is certain; those of `encode` in the end.
+
+        Args:
+            blocks: of any length, at the model's sample rate. They are read one at a time and may be late.
+            gain: in place of level matching, which would have to know the whole recording.
+        """
+        encoder = IncrementalEncoder(self.chunk_encoder, gain)
+        for block in blocks:
+            yield from encoder.feed(block).tolist()
+        yield from encoder.finish().tolist()
 
     def decode(
         self,
@@ -186,18 +214,15 @@ class VQVAE:
             )
         return self.network.quantizer.lookup(torch.from_numpy(array)[None].to(self.device))[0]
 
-    def _latents(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool) -> Tensor:
-        """`(1, dim, num_units)`."""
+    def _levelled(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool) -> Waveform:
+        """At the model's sample rate and, where wanted, the loudness of its training corpus."""
         array = np.asarray(waveform, dtype=np.float32)
         if array.ndim != 1 or array.size == 0:
             raise UserError(f"waveform of shape {array.shape}; expected (time,) with at least one sample")
         array = resample(array, sample_rate, self.sample_rate)
-        loudness_db = self.info.data.get("loudness_db")  # of the training corpus; None = as recorded
-        if match_level and loudness_db is not None:
-            array = array * np.float32(level_gain(array, loudness_db))
-        # silence after the end completes the last unit
-        padded = np.pad(array, (0, -len(array) % self.hop_length))
-        return self.network.encode_long(torch.from_numpy(padded)[None].to(self.device))
+        if match_level and self.loudness_db is not None:
+            array = array * np.float32(LoudnessMeter().add(array).whole_decibel_gain(self.loudness_db))
+        return array
 
 
 def resolve_device(name: str) -> torch.device:

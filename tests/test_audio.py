@@ -1,5 +1,6 @@
 """Waveforms in and out: every promise of audio.py against an independent computation."""
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -8,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_vq.audio import (
-    active_rms,
+    BLOCK_SECONDS,
+    StreamResampler,
+    audio_blocks,
     find_audio_files,
     from_pcm16,
     log_mel,
     mu_law_decode,
     mu_law_encode,
-    normalise_loudness,
     read_audio,
     resample,
     to_pcm16,
@@ -22,6 +24,7 @@ from audio_vq.audio import (
     write_audio,
 )
 from audio_vq.errors import UserError
+from audio_vq.loudness import LoudnessMeter, active_rms, normalise_loudness
 
 
 def tone(frequency, seconds, rate, amplitude=0.5):
@@ -60,6 +63,29 @@ def test_channels_are_averaged_and_rates_converted(tmp_path):
 
 def test_resampling_removes_what_the_new_rate_cannot_hold():
     assert np.abs(resample(tone(11000, 1, 48000), 48000, 16000)[800:-800]).max() < 1e-4
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from([8000, 11025, 22050, 44100, 48000]), st.lists(st.integers(0, 3000), max_size=12))
+def test_resampling_in_blocks_is_resampling_at_once(rate, lengths):
+    """To the bit: soxr's state, not the caller's cutting, decides where its filters work."""
+    waveform = np.random.default_rng(0).standard_normal(sum(lengths)).astype(np.float32)
+    resampler = StreamResampler(rate, 16000)
+    pieces = [resampler.feed(block) for block in np.split(waveform, np.cumsum(lengths))]
+    streamed = np.concatenate([*pieces, resampler.finish()])
+    assert len(streamed) == -(-len(waveform) * 16000 // rate)
+    if len(waveform):
+        expected = librosa.resample(waveform, orig_sr=rate, target_sr=16000, res_type="soxr_vhq")
+        np.testing.assert_array_equal(streamed, expected)
+
+
+def test_a_file_in_blocks_is_the_file(tmp_path):
+    rate = 44100
+    seconds = 2.3 * BLOCK_SECONDS
+    soundfile.write(tmp_path / "a.flac", np.stack([tone(200, seconds, rate), tone(300, seconds, rate)], 1), rate)
+    blocks = list(audio_blocks(tmp_path / "a.flac", 16000))
+    assert max(map(len, blocks)) <= BLOCK_SECONDS * 16000 + 1
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(tmp_path / "a.flac", 16000).waveform)
 
 
 def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
@@ -131,6 +157,24 @@ def test_a_peak_limits_the_gain():
     waveform = tone(200, 1, 16000, 0.01)
     waveform[8000] = 1.0
     assert np.abs(normalise_loudness(waveform, -3)).max() == pytest.approx(0.95)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=8), st.floats(0.001, 1))
+def test_loudness_of_blocks_is_that_of_the_whole(lengths, amplitude):
+    rng = np.random.default_rng(0)
+    waveform = (amplitude * rng.standard_normal(sum(lengths))).astype(np.float32)
+    meter = LoudnessMeter()
+    for block in np.split(waveform, np.cumsum(lengths)):
+        meter.add(block)
+    assert meter.num_samples == len(waveform)
+    assert meter.active_rms() == active_rms(waveform)
+    assert meter.whole_decibel_gain(-23) == LoudnessMeter().add(waveform).whole_decibel_gain(-23)
+
+
+def test_loudness_of_frames_by_hand():
+    """A loud frame, one 20 dB below (counts) and one 40 dB below (a pause)."""
+    waveform = np.repeat(np.array([0.5, 0.05, 0.005], np.float32), 400)
+    assert active_rms(waveform) == pytest.approx(np.sqrt((0.5**2 + 0.05**2) / 2))
 
 
 def test_silence_has_no_level():

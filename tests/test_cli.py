@@ -10,12 +10,11 @@ import soundfile
 from test_training import run_of
 from typer.testing import CliRunner
 
-from audio_vq import VQVAE
 from audio_vq.audio import write_audio
 from audio_vq.cli import main
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.training.runs import run_vqvae
-from audio_vq.units import read_units
+from audio_vq.units import UnitsJournal, read_units
 
 
 def call(*arguments, code=0):
@@ -142,25 +141,24 @@ def test_an_interrupted_conversion_goes_on(model, recording, tmp_path):
 def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypatch):
     """The second call encodes only what the first had not, and the file is that of one uninterrupted call."""
     call("encode", model, tiny_corpus, "--out", tmp_path / "whole.jsonl")
-    calls = []
-    original = VQVAE.encode
+    encoded = []
+    original = UnitsJournal.append
 
-    def encode(self, *arguments):
-        calls.append(arguments)
-        if len(calls) == 5 and not (tmp_path / "resumed").exists():
+    def append(self, sequence):
+        encoded.append(sequence.id)
+        if len(encoded) == 5 and not (tmp_path / "resumed").exists():
             raise KeyboardInterrupt
-        return original(self, *arguments)
+        original(self, sequence)
 
-    monkeypatch.setattr(VQVAE, "encode", encode)
+    monkeypatch.setattr(UnitsJournal, "append", append)
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl", code=130)
     assert not (tmp_path / "parts.jsonl").exists()
     (journal,) = tmp_path.glob(".parts.jsonl.*.partial")
     journal.write_bytes(journal.read_bytes()[:-7])  # a kill in the middle of a line
-    calls.clear()
+    encoded.clear()
     (tmp_path / "resumed").touch()
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl")
-    total = len(PreparedCorpus.open(tiny_corpus).utterances)
-    assert len(calls) == total - 3  # four were made, the last of them cut off
+    assert encoded == [each.id for each in PreparedCorpus.open(tiny_corpus).utterances][3:]  # the fourth was cut off
     assert (tmp_path / "parts.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
     assert not list(tmp_path.glob(".parts*"))
 

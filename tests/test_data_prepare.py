@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 import audio_vq.data.writer
-from audio_vq.audio import active_rms
 from audio_vq.data import prepare as preparing
 from audio_vq.data.folder import find_folder
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
+from audio_vq.loudness import active_rms
 
 RATE = 8000
 PLAIN = Processing(sample_rate=RATE, trim_db=None, loudness_db=None)

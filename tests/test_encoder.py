@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from audio_vq.models.encoder import ChannelNorm, Encoder, Filterbank, gabor_filters
+from audio_vq.models.encoder import Convolution, Encoder, Filterbank, ResidualBlock, gabor_filters, overlapping_rows
 
 PRESETS = {64: [2] * 6, 128: [2] * 7, 320: [4, 4, 5, 4], 640: [5, 4, 4, 4, 2]}
 
@@ -13,15 +15,94 @@ def small(strides, filterbank=None, layer_norm=True, residual_blocks=1):
     return Encoder(strides, 6, 4, residual_blocks, layer_norm, filterbank).double()
 
 
+def plain(encoder, waveform):
+    """The encoder written with torch's convolutions, `(batch, channels, time)` throughout."""
+    x = waveform[:, None]
+    if encoder.filterbank:
+        bank = encoder.filterbank
+        x = plain_convolution(x, bank.kernel, None, bank.stride)
+        energy = x[:, : bank.filters] ** 2 + x[:, bank.filters :] ** 2
+        pool = bank.pool.expand(bank.filters, 1, -1)
+        energy = plain_convolution(energy, pool, None, bank.OVERSAMPLING, groups=bank.filters)
+        x = (torch.log(energy + 1e-9) + 12) / 4
+    return plain_layers(encoder.layers, x)
+
+
+def plain_layers(layers, x):
+    for layer in layers:
+        if isinstance(layer, ResidualBlock):
+            x = x + plain_layers(layer.layers, x)
+        elif isinstance(layer, Convolution):
+            x = plain_convolution(x, layer.weight, layer.bias, layer.stride[0])
+        elif isinstance(layer, nn.LayerNorm):
+            mean, variance = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
+            x = (x - mean) / torch.sqrt(variance + layer.eps) * layer.weight[:, None] + layer.bias[:, None]
+        else:
+            assert isinstance(layer, nn.ReLU | nn.Identity)
+            x = layer(x)
+    return x
+
+
+def plain_convolution(x, weight, bias, stride, groups=1):
+    """Padded so that time shrinks by exactly `stride`; where the padding is odd, the longer one is on the right."""
+    zeros = weight.shape[2] - stride
+    return F.conv1d(F.pad(x, (zeros // 2, zeros - zeros // 2)), weight, bias, stride, groups=groups)
+
+
+@pytest.mark.parametrize("filterbank", [None, (8, 16000, 160), (8, 22050, 220)])
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_equals_torch_convolutions(filterbank, layer_norm):
+    """Values and gradients; at 22.05 kHz the filterbank's window of 551 is no multiple of its stride of 55."""
+    encoder = small([2, 3, 2], Filterbank(*filterbank) if filterbank else None, layer_norm, residual_blocks=2)
+    waveform = 0.1 * torch.randn(2, 5 * encoder.hop_length, dtype=torch.float64)
+    latents, expected = encoder(waveform), plain(encoder, waveform)
+    torch.testing.assert_close(latents, expected, rtol=1e-12, atol=1e-12)
+    direction = torch.randn_like(expected)
+    parameters = list(encoder.parameters())
+    gradients = torch.autograd.grad((latents * direction).sum(), parameters)
+    torch.testing.assert_close(
+        gradients, torch.autograd.grad((expected * direction).sum(), parameters), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_float32_errs_as_sums_of_products_err():
+    """Each output of a convolution within n · ε/2 of Σ |w·x| + |bias|, n its number of terms (Higham 2002, eq. 3.5)."""
+    convolution = Convolution(64, 32, 4, 2)
+    x = torch.randn(1, 200, 64)
+    exact = F.linear(overlapping_rows(x.double(), 4, 2, 1, 1), convolution.double().weight.transpose(1, 2).flatten(1))
+    exact += convolution.bias
+    size = F.linear(overlapping_rows(x.double().abs(), 4, 2, 1, 1), convolution.weight.abs().transpose(1, 2).flatten(1))
+    terms = 64 * 4 + 1
+    bound = terms * torch.finfo(torch.float32).eps / 2 * (size + convolution.bias.abs())
+    assert ((convolution.float()(x).double() - exact).abs() <= bound).all()
+
+
+def with_filterbank():
+    return small([2, 2], Filterbank(8, 16000, 160))
+
+
+@pytest.mark.parametrize("make", [lambda: small([2, 3, 2], residual_blocks=2), with_filterbank])
+def test_silence_beyond_a_recording_is_its_end(make):
+    """A recording with zeros around it, marked as outside, has the latents of the recording alone: at its ends too."""
+    encoder = make()
+    hop = encoder.hop_length
+    recording = torch.randn(2, 9 * hop).double()
+    inside = torch.zeros(2, 20)
+    inside[0, 4:13] = 1
+    inside[1, 7:16] = 1
+    waveform = torch.zeros(2, 20 * hop).double()
+    waveform[0, 4 * hop : 13 * hop], waveform[1, 7 * hop : 16 * hop] = recording
+    latents = encoder(waveform, inside)
+    ours = torch.stack([latents[0, :, 4:13], latents[1, :, 7:16]])
+    torch.testing.assert_close(ours, encoder(recording), rtol=1e-12, atol=1e-12)
+    assert (encoder(waveform)[0, :, 4:13] - ours[0]).abs().max() > 1e-6  # unmarked, the ends differ
+
+
 @pytest.mark.parametrize("hop", PRESETS)
 def test_time_shrinks_by_the_hop_length(hop):
     encoder = small(PRESETS[hop])
     assert encoder.hop_length == hop == math.prod(PRESETS[hop])
     assert encoder(torch.randn(2, 3 * hop).double()).shape == (2, 4, 3)
-
-
-def with_filterbank():
-    return small([2, 2], Filterbank(8, 16000, 160))
 
 
 @pytest.mark.parametrize("make", [lambda: small([2, 3, 2], residual_blocks=2), with_filterbank])
@@ -67,12 +148,5 @@ def test_gabor_filters_have_unit_gain_at_their_centres():
 def test_filterbank_hears_a_tone_where_it_is():
     bank = Filterbank(40, 16000, 160)
     time = torch.arange(16000) / 16000
-    peaks = [bank(0.1 * torch.sin(2 * math.pi * hertz * time)[None])[0].mean(1).argmax() for hertz in (300, 1000, 4000)]
+    peaks = [bank(0.1 * torch.sin(2 * math.pi * hertz * time)[None])[0].mean(0).argmax() for hertz in (300, 1000, 4000)]
     assert peaks[0] < peaks[1] < peaks[2]
-
-
-def test_channel_norm_normalises_each_time_step():
-    x = torch.randn(2, 16, 9) * 5 + 3
-    y = ChannelNorm(16)(x)
-    torch.testing.assert_close(y.mean(1), torch.zeros(2, 9), rtol=0, atol=1e-5)
-    torch.testing.assert_close(y.var(1, unbiased=False), torch.ones(2, 9), rtol=1e-3, atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "audio_vq"
 FLOORS = {
-    "errors": 0, "files": 0, "audio": 0, "config": 0, "units": 0, "kernels": 0,
+    "errors": 0, "files": 0, "audio": 0, "loudness": 0, "config": 0, "units": 0, "kernels": 0,
     "models": 1,
     "generation": 2, "data": 2,
     "checkpoint": 3,

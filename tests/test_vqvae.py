@@ -98,11 +98,3 @@ def test_nobody_else_to_compare_with():
     bits = model.conditioning_bits(torch.zeros(1, 64), torch.zeros(1, dtype=torch.int64), num_speakers=1)
     assert bits.bits_shuffled is None
     assert bits.bits_wrong_speaker is None
-
-
-def test_long_recordings_encode_in_chunks(batch):
-    model = model_of(tiny_config(filterbank=8)).double()
-    waveform = torch.randn(1, 40 * model.hop_length).double()
-    whole = model.encoder(waveform)
-    chunked = model.encode_long(waveform, chunk_units=7)
-    torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-12)

@@ -4,6 +4,9 @@ van den Oord et al. 2017, section 4.3 (six convolutions of stride 2, window 4); 
 follow Chorowski et al. 2019, section III; the filterbank Zeghidour et al. 2018, "Learning filterbanks from raw speech".
 Every operation sees a bounded stretch of time and none depends on the length of its input, so that
 a recording gets the same units alone, in a batch, or inside a longer recording.
+
+Inside, tensors are `(batch, time, channels)`: a convolution is then one matrix product over overlapping rows, and the
+norms are over what lies side by side in memory. `tests/test_encoder.py` holds it against `torch.nn.functional.conv1d`.
 """
 
 import math
@@ -28,17 +31,17 @@ class Encoder(nn.Module):
         super().__init__()
         self.filterbank = filterbank
         self.hop_length = math.prod(strides) * (filterbank.hop_length if filterbank else 1)
-        norm = ChannelNorm if layer_norm else nn.Identity
         layers: list[nn.Module] = []
         width = 1
         if filterbank:
-            layers += [nn.Conv1d(filterbank.filters, channels, 3, padding=1), norm(channels), nn.ReLU()]
+            layers += [Convolution(filterbank.filters, channels, 3), channel_norm(channels, layer_norm), nn.ReLU()]
             width = channels
         for stride in strides:
-            layers += [StridedConv(width, channels, stride), norm(channels), nn.ReLU()]
+            convolution = Convolution(width, channels, 2 * stride, stride)
+            layers += [convolution, channel_norm(channels, layer_norm), nn.ReLU()]
             width = channels
-        layers += [ResidualBlock(channels, norm(channels)) for _ in range(residual_blocks)]
-        layers.append(nn.Conv1d(channels, dim, 1))
+        layers += [ResidualBlock(channels, layer_norm) for _ in range(residual_blocks)]
+        layers.append(Convolution(channels, dim, 1))
         self.layers = nn.Sequential(*layers)
 
     @property
@@ -50,48 +53,86 @@ class Encoder(nn.Module):
         for layer in self.layers:
             if isinstance(layer, ResidualBlock):
                 reach += hop  # a window of 3
-            elif isinstance(layer, nn.Conv1d):
+            elif isinstance(layer, Convolution):
                 reach += (layer.kernel_size[0] - layer.stride[0] + 1) // 2 * hop
                 hop *= layer.stride[0]
         return reach
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        x = self.filterbank(waveform) if self.filterbank else waveform[:, None]  # (B, C, T')
-        return self.layers(x)  # (B, dim, T / hop)
+    def forward(self, waveform: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Latents of a waveform.
+
+        Args:
+            waveform: `(batch, time)`.
+            inside: `(batch, time / hop_length)`, 1 for units of the recording, 0 for those beyond its ends: every layer
+                then sees zeros there, as if the waveform ended where the recording does. The waveform is zero there.
+        """
+        x = self.filterbank(waveform, inside) if self.filterbank else waveform[..., None]
+        x = silenced(x, inside)
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU | ResidualBlock):  # what convolutions look at
+                x = silenced(x, inside)
+        return x.transpose(1, 2)  # (B, T / hop, dim) → (B, dim, T / hop)
 
 
-class StridedConv(nn.Conv1d):
-    """Convolution of window 2 × stride, padded so that time shrinks by exactly `stride`."""
+class Convolution(nn.Conv1d):
+    """`nn.Conv1d` over `(batch, time, channels)`, padded with zeros so that time shrinks by exactly `stride`.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__(in_channels, out_channels, 2 * stride, stride)
+    The window is a multiple of the stride: with `stride` time steps to a row, it is `window / stride` rows.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, window: int, stride: int = 1) -> None:
+        assert window % stride == 0
+        super().__init__(in_channels, out_channels, window, stride)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is nn.Conv1d's
-        left = self.stride[0] // 2
-        return super().forward(F.pad(input, (left, self.stride[0] - left)))
+        window, stride = self.kernel_size[0], self.stride[0]
+        left = (window - stride) // 2
+        seen = overlapping_rows(input, window, stride, left, window - stride - left)
+        return F.linear(seen, self.weight.transpose(1, 2).flatten(1), self.bias)  # weight: (out, in, window)
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels: int, norm: nn.Module) -> None:
+    def __init__(self, channels: int, layer_norm: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv1d(channels, channels, 3, padding=1), norm, nn.ReLU(), nn.Conv1d(channels, channels, 1)
+            Convolution(channels, channels, 3),
+            channel_norm(channels, layer_norm),
+            nn.ReLU(),
+            Convolution(channels, channels, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
 
-class ChannelNorm(nn.LayerNorm):
+def channel_norm(channels: int, wanted: bool) -> nn.Module:
     """Layer normalisation over the channels of each time step: no statistics over time, so length does not matter."""
+    return nn.LayerNorm(channels) if wanted else nn.Identity()
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name is nn.LayerNorm's
-        # (B, C, T) → (B, T, C) for the norm → (B, C, T)
-        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+
+def overlapping_rows(x: Tensor, window: int, stride: int, left: int, right: int) -> Tensor:
+    """What a convolution sees at each of its places: `(batch, time, C)` → `(batch, time / stride, window · C)`.
+
+    `window` is a multiple of `stride`; `left` and `right` are the zeros beyond the ends, together `window − stride`.
+    """
+    if window == stride == 1:
+        return x
+    rows = F.pad(x, (0, 0, left, right)).reshape(len(x), -1, stride * x.shape[2])
+    taps = window // stride
+    places = rows.shape[1] - taps + 1
+    return torch.cat([rows[:, tap : tap + places] for tap in range(taps)], 2)
+
+
+def silenced(x: Tensor, inside: Tensor | None) -> Tensor:
+    """`x` `(batch, time, channels)` with zeros where `inside` `(batch, units)` is zero."""
+    if inside is None:
+        return x
+    return (x.unflatten(1, (inside.shape[1], -1)) * inside[:, :, None, None]).flatten(1, 2)
 
 
 class Filterbank(nn.Module):
-    """Learned log-energy filterbank: `(batch, time)` → `(batch, filters, time / hop_length)`.
+    """Learned log-energy filterbank: `(batch, time)` → `(batch, time / hop_length, filters)`.
 
     Complex filters that start as Gabor functions on the mel scale, squared modulus, Hann low-pass, log.
     It starts as a log-mel spectrogram; the filters learn.
@@ -109,22 +150,26 @@ class Filterbank(nn.Module):
         self.kernel = nn.Parameter(gabor_filters(filters, sample_rate, window))  # (2 · filters, 1, window)
         pool = torch.hann_window(2 * self.OVERSAMPLING + 1, periodic=False)
         self.pool: Tensor
-        self.register_buffer("pool", (pool / pool.sum()).expand(filters, 1, -1).clone(), persistent=False)
+        self.register_buffer("pool", pool / pool.sum(), persistent=False)
 
     @property
     def reach(self) -> int:
         """Samples to either side of a frame's stretch that it may depend on (an upper bound)."""
-        pool_reach = (self.pool.shape[-1] - self.OVERSAMPLING + 1) // 2 * self.stride
+        pool_reach = (len(self.pool) - self.OVERSAMPLING + 1) // 2 * self.stride
         return pool_reach + (self.kernel.shape[-1] - self.stride + 1) // 2
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        reach = self.kernel.shape[-1] - self.stride
-        x = F.pad(waveform[:, None], (reach // 2, reach - reach // 2))
-        x = F.conv1d(x, self.kernel, stride=self.stride)  # (B, 2F, T / stride): real and imaginary parts
-        energy = x[:, : self.filters].square() + x[:, self.filters :].square()
-        reach = self.pool.shape[-1] - self.OVERSAMPLING
-        energy = F.pad(energy, (reach // 2, reach - reach // 2))
-        energy = F.conv1d(energy, self.pool, stride=self.OVERSAMPLING, groups=self.filters)
+    def forward(self, waveform: Tensor, inside: Tensor | None = None) -> Tensor:
+        """`inside` as for the encoder."""
+        window = self.kernel.shape[-1]
+        reach = window - self.stride
+        x = F.pad(waveform, (reach // 2, reach - reach // 2)).unfold(1, window, self.stride)
+        x = F.linear(x, self.kernel[:, 0])  # (B, T / stride, 2F): real and imaginary parts
+        energy = silenced(x[..., : self.filters].square() + x[..., self.filters :].square(), inside)
+        window = -(-len(self.pool) // self.OVERSAMPLING) * self.OVERSAMPLING
+        left = (len(self.pool) - self.OVERSAMPLING) // 2
+        seen = overlapping_rows(energy, window, self.OVERSAMPLING, left, window - self.OVERSAMPLING - left)
+        pool = F.pad(self.pool, (0, window - len(self.pool)))
+        energy = (seen.unflatten(2, (window, self.filters)) * pool[:, None]).sum(2)  # (B, T / hop, F)
         # −90 dB is the floor; centre and scale bring speech to about [−2, 2]
         return (torch.log(energy + 1e-9) + 12.0) / 4.0
 

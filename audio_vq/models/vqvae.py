@@ -75,18 +75,6 @@ class VQVAEModel(nn.Module):
         """Units of a waveform."""
         return self.quantizer.nearest(self.encoder(waveform))
 
-    def encode_long(self, waveform: Tensor, chunk_units: int = 1500) -> Tensor:
-        """Latents of a waveform of any length in bounded memory: chunks with all around them that the encoder sees."""
-        units = waveform.shape[1] // self.hop_length
-        margin = -(-self.encoder.reach // self.hop_length)  # units
-        pieces = []
-        for start in range(0, units, chunk_units):
-            stop = min(start + chunk_units, units)
-            left, right = max(0, start - margin), min(units, stop + margin)
-            latents = self.encoder(waveform[:, left * self.hop_length : right * self.hop_length])
-            pieces.append(latents[..., start - left : stop - left])
-        return torch.cat(pieces, -1)
-
     def forward(self, waveform: Tensor, speaker: Tensor, quantize: bool = True) -> Losses:
         """Losses of a batch; `speaker` is `(batch,)` int64. Without `quantize` the decoder reads latents themselves."""
         latents = self.encoder(waveform)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, from_pcm16, normalise_loudness, to_pcm16
+from audio_vq.audio import Waveform, from_pcm16, to_pcm16
 from audio_vq.data.synthetic.espeak import Espeak, Speech
 from audio_vq.data.synthetic.phones import SILENCE, STOPS, arpabet
 from audio_vq.data.synthetic.voices import Voice
+from audio_vq.loudness import normalise_loudness
 
 MARGIN_SECONDS = 0.1  # of silence at both ends
 QUIET = 3  # 16-bit steps: what espeak-ng leaves in a closure or pause
