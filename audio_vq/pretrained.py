@@ -124,7 +124,7 @@ class VQVAE:
     @cached_property
     def chunk_encoder(self) -> ChunkEncoder:
         """The encoder as recordings of any length, files and live input go through it."""
-        return ChunkEncoder(self.network, self.device)
+        return ChunkEncoder(self.network)
 
     def latents(
         self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True

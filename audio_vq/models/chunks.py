@@ -103,10 +103,10 @@ class ChunkBuffer:
 class ChunkEncoder:
     """A model's encoder and codebook, applied to chunks."""
 
-    def __init__(self, network: VQVAEModel, device: torch.device) -> None:
+    def __init__(self, network: VQVAEModel) -> None:
         self.network = network
-        self.device = device
-        self.batch = CHUNKS_AT_ONCE[device.type]
+        self.device = network.quantizer.codebook.device
+        self.batch = CHUNKS_AT_ONCE[self.device.type]
         for module in network.encoder.modules():
             if isinstance(module, Convolution):  # as its matrix product reads them: not rearranged for every chunk
                 module.weight.data = module.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
@@ -169,12 +169,13 @@ class ChunkEncoder:
         """`(batch, dim, CHUNK_UNITS)`: of fewer chunks the rest is silence, so that the shape is always the same."""
         buffer = self.buffer()
         waveform = np.zeros((self.batch, len(buffer.waveform)), np.float32)
-        inside = torch.zeros(self.batch, buffer.span)
+        inside = np.zeros((self.batch, buffer.span), np.float32)
         for i, chunk in enumerate(chunks):
             waveform[i] = chunk.waveform
             inside[i, chunk.inside] = 1
-        mask = None if bool(inside.all()) else inside.to(self.device)  # ones would change nothing
-        latents = self.network.encoder(torch.from_numpy(waveform).to(self.device), mask)
+        like = self.network.quantizer.codebook
+        mask = None if inside.all() else torch.from_numpy(inside).to(like)  # ones would change nothing
+        latents = self.network.encoder(torch.from_numpy(waveform).to(like), mask)
         return latents[..., buffer.margin : buffer.margin + CHUNK_UNITS]
 
 

@@ -1,0 +1,211 @@
+"""Encoding: the units of a recording are its own, however it arrives and whoever else is encoded beside it."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_vq import VQVAE, encoding
+from audio_vq.audio import read_audio
+from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
+from audio_vq.encoding import Source, encode_sources, file_sources
+from audio_vq.models.chunks import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
+from audio_vq.models.vqvae import build_vqvae
+
+ENCODERS = {
+    "filterbank": EncoderConfig(strides=[2], channels=16, residual_blocks=2, layer_norm=True, filterbank=8),
+    "paper": EncoderConfig(strides=[2] * 6, channels=16),
+    "one wide stride": EncoderConfig(strides=[40], channels=16, layer_norm=True),
+}
+
+
+def model_with(encoder):
+    """Fresh weights, and a codebook of latents, so that units vary."""
+    config = ModelConfig(encoder=encoder, quantizer=QuantizerConfig(32, 8), wavenet=WaveNetConfig(layers=1))
+    torch.manual_seed(0)
+    network = build_vqvae(config, 2)
+    with torch.no_grad():
+        for name, parameter in network.encoder.named_parameters():
+            if not encoder.layer_norm and name.endswith("weight"):
+                parameter.mul_(3)  # or the signal would vanish beside the biases
+        latents = network.encoder(0.1 * torch.randn(1, 32 * network.hop_length))
+        network.quantizer.place(torch.arange(32), latents[0].T)
+    return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data={"loudness_db": -23.0}))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: model_with(encoder) for name, encoder in ENCODERS.items()}
+
+
+@pytest.fixture(params=ENCODERS)
+def model(request, models):
+    return models[request.param]
+
+
+def noise(samples, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def source(name, waveform, block=5000):
+    return Source(name, "", "", lambda: iter(np.split(waveform, range(block, len(waveform), block))))
+
+
+def lengths_of(model):
+    """Samples: less than a unit, not whole units, a chunk to the unit and one more, several chunks."""
+    hop = model.hop_length
+    return [1, 3 * hop + 1, CHUNK_UNITS * hop, (CHUNK_UNITS + 1) * hop, 3 * CHUNK_UNITS * hop + 17]
+
+
+def test_chunks_have_the_latents_of_the_whole(model):
+    """In float64, where rounding cannot hide a wrong margin: at the ends of recordings and of chunks too."""
+    network = model_with(model.config.encoder).network.double()
+    exact = VQVAE(network, model.config, model.info)
+    for samples in lengths_of(model):
+        waveform = noise(samples)
+        padded = np.pad(waveform, (0, -samples % model.hop_length)).astype(np.float64)
+        expected = network.encoder(torch.from_numpy(padded)[None])[0].numpy()
+        latents = exact.latents(waveform, 16000, match_level=False)
+        np.testing.assert_allclose(latents, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_units_are_those_of_the_plain_encoder(model):
+    """But for near ties, where the two nearest vectors are as far away as rounding can tell."""
+    waveform = noise(5 * CHUNK_UNITS * model.hop_length)
+    latents = model.network.encoder(torch.from_numpy(waveform)[None])[0].T  # (time, dim)
+    codebook = model.network.quantizer.codebook
+    squares, _ = torch.cdist(latents.double(), codebook.double()).square().sort(1)
+    ours = model.latents(waveform, 16000, match_level=False)
+    difference = torch.from_numpy(ours).T - latents
+    assert difference.abs().max() < 1e-4 * latents.abs().max()
+    # |d²(z + δ, e) − d²(z, e)| ≤ 2 |δ| |z − e| + |δ|², once for each of the two vectors
+    moved = 2 * difference.norm(dim=1) * squares[:, 1].sqrt() + difference.norm(dim=1) ** 2
+    # the search's own rounding, of |e|² − 2 z·e with dim products each
+    largest = codebook.norm(dim=1).max()
+    search = (len(codebook[0]) + 2) * torch.finfo(torch.float32).eps * (largest**2 + 2 * latents.norm(dim=1) * largest)
+    slack = 2 * (moved + search)
+    clear = (squares[:, 1] - squares[:, 0] > slack).numpy()
+    units = model.encode(waveform, 16000, match_level=False)
+    plain = model.network.encode(torch.from_numpy(waveform)[None])[0].numpy()
+    assert clear.mean() > 0.9
+    assert len(np.unique(units)) > 5
+    np.testing.assert_array_equal(units[clear], plain[clear])
+
+
+def test_company_and_cores_change_no_bit(model, monkeypatch):
+    """Recordings of all lengths together, on two threads: each as alone on one."""
+    waveforms = [noise(samples, seed) for seed, samples in enumerate(lengths_of(model) * 2)]
+    alone = [model.encode(waveform, 16000) for waveform in waveforms]
+    latents = model.latents(waveforms[-1], 16000)
+    torch.set_num_threads(2)
+    try:
+        together = list(encode_sources(model, [source(str(i), waveform) for i, waveform in enumerate(waveforms)]))
+        np.testing.assert_array_equal(model.latents(waveforms[-1], 16000), latents)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert [each.id for each in together] == [str(i) for i in range(len(waveforms))]
+    assert [each.num_samples for each in together] == [len(waveform) for waveform in waveforms]
+    for one, many in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(many.units, one)
+        assert len(one) == -(-many.num_samples // model.hop_length)
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_live_units_are_the_offline_ones(models, data):
+    """Any blocks, any gain; and none comes later than the encoder's reach."""
+    model = models[data.draw(st.sampled_from(sorted(models)))]
+    hop, reach = model.hop_length, model.network.encoder.reach
+    longest = data.draw(st.sampled_from([hop // 3, 2 * hop, 80 * hop]))
+    lengths = data.draw(st.lists(st.integers(0, longest), max_size=12))
+    gain = data.draw(st.sampled_from([1.0, 0.3]))
+    waveform = noise(sum(lengths), seed=len(lengths))
+    encoder = IncrementalEncoder(model.chunk_encoder, gain)
+    given_units, received = [], 0
+    for block in np.split(waveform, np.cumsum(lengths)):
+        given_units.extend(encoder.feed(block))
+        received += len(block)
+        assert len(given_units) == max(0, received - reach) // hop
+    given_units.extend(encoder.finish())
+    assert list(encoder.finish()) == []
+    if len(waveform):
+        offline = model.encode(waveform * np.float32(gain), 16000, match_level=False)
+        assert given_units == offline.tolist()
+    assert given_units == list(model.encode_stream(np.split(waveform, np.cumsum(lengths)), gain))
+
+
+def test_a_batch_of_chunks_has_one_shape(models):
+    """As on a GPU: what is missing is silence, and a chunk's place in the batch does not matter."""
+    model = model_with(ENCODERS["filterbank"])
+    waveforms = [noise(samples, seed) for seed, samples in enumerate(lengths_of(model))]
+    expected = [model.encode(waveform, 16000) for waveform in waveforms]
+    model.chunk_encoder.batch = 3
+    shapes = set()
+    model.network.encoder.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape)))
+    sources = [source(str(i), waveform) for i, waveform in enumerate(waveforms)]
+    for sequence, units in zip(encode_sources(model, sources), expected, strict=True):
+        np.testing.assert_array_equal(sequence.units, units)
+    assert shapes == {(3, len(model.chunk_encoder.buffer().waveform))}
+
+
+def test_files_are_encoded_as_their_waveforms(models, tmp_path):
+    """Two channels at another rate; a float file above full scale; one longer than is kept in memory."""
+    model = models["filterbank"]
+    soundfile.write(tmp_path / "a.flac", np.stack([noise(44100 * 2), noise(44100 * 2, 1)], 1), 44100)
+    soundfile.write(tmp_path / "b.wav", 30 * noise(16000 * 2), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "c.wav", noise(16000 * 25), 16000)
+    paths = sorted(tmp_path.iterdir())
+    for kept in (encoding.KEPT_SAMPLES, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(encoding, "KEPT_SAMPLES", kept)
+            sequences = list(encode_sources(model, file_sources(paths, 16000)))
+        for path, sequence in zip(paths, sequences, strict=True):
+            waveform = read_audio(path, 16000).waveform
+            assert (sequence.id, sequence.num_samples) == (path.stem, len(waveform))
+            np.testing.assert_array_equal(sequence.units, model.encode(waveform, 16000))
+
+
+def test_memory_does_not_grow_with_a_recording(models, monkeypatch):
+    """Ten times as long, the same peak but for the results themselves: units and a loudness per 25 ms."""
+    monkeypatch.setattr(encoding, "KEPT_SAMPLES", 16000)
+    model = models["filterbank"]
+    block = noise(16000)
+
+    def peak(seconds):
+        def blocks():
+            for _ in range(seconds):
+                yield block.copy()
+
+        tracemalloc.start()
+        (sequence,) = encode_sources(model, [Source("long", "", "", blocks)])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(sequence.units) == seconds * 50
+        return most
+
+    peak(20)
+    short, long = peak(20), peak(200)
+    per_second = 3 * 8 * 50 + 2 * 8 * 40 + 200  # units, loudness (each with a copy), objects that hold them
+    assert long - short < 180 * per_second
+    assert 180 * per_second < 180 * block.nbytes / 20  # far less than the waveform
+
+
+def test_reading_waits_for_computing(models):
+    """Only a few chunks are read ahead, however fast the disk is."""
+    encoder = models["paper"].chunk_encoder
+    read = 0
+
+    def blocks():
+        nonlocal read
+        for _ in range(50):
+            read += 1
+            yield noise(CHUNK_UNITS * 64)
+
+    for done, _ in enumerate(encoder.units(encoder.cut(blocks()))):
+        assert read <= done + READ_AHEAD + 3  # one that is handed out, one that is cut, one whose margin is
