@@ -13,12 +13,21 @@ BITS_WHEN_TRAINED = 4.0  # per sample: what trained decoders need for speech, ab
 
 
 @dataclass(frozen=True)
+class Speech:
+    """Recorded speech at the models' sample rate, of one speaker if the model knows who it is."""
+
+    waveform: Waveform
+    speaker: int = 0
+
+
+@dataclass(frozen=True)
 class Decoder:
     """A WaveNet and a stretch of speech.
 
     Attributes:
         wavenet: on a CPU, float32.
         latents: `(dim, units)`.
+        speaker: whose voice.
         targets: mu-law classes `(time,)` for teacher forcing; None = the decoder's own.
         sample_rate: Hz.
         prefix: of the names of its measurements.
@@ -27,16 +36,21 @@ class Decoder:
 
     wavenet: WaveNet
     latents: Tensor
+    speaker: int
     targets: Tensor | None
     sample_rate: int
     prefix: str
     context: dict[str, str]
 
     @property
+    def voice(self) -> Tensor:
+        """The speaker as a batch of one."""
+        return torch.tensor([self.speaker], device=self.latents.device)
+
+    @property
     def hop_length(self) -> int:
         """Samples per unit."""
-        voice = torch.zeros(1, dtype=torch.int64, device=self.latents.device)
-        return self.wavenet.conditioner(self.latents[None, :, :1], voice).shape[2] * self.wavenet.hop_length
+        return self.wavenet.conditioner(self.latents[None, :, :1], self.voice).shape[2] * self.wavenet.hop_length
 
     @property
     def multiply_adds(self) -> int:
@@ -50,7 +64,7 @@ class Decoder:
 @torch.no_grad()
 def make_decoder(
     network: VQVAEModel,
-    speech: Waveform | None,
+    speech: Speech | None,
     seconds: float,
     prefix: str,
     context: dict[str, str],
@@ -60,7 +74,7 @@ def make_decoder(
 
     Args:
         network: of which it is a part.
-        speech: at the network's sample rate.
+        speech: what it has to say, if not something made up.
         seconds: at least one unit is kept.
         prefix: of the names of its measurements.
         context: what it is.
@@ -71,14 +85,15 @@ def make_decoder(
     latents = torch.randn(network.quantizer.codebook.shape[1], units, generator=_generator())
     targets = None
     if speech is not None:
-        units = min(units, len(speech) // network.hop_length)
-        waveform = torch.from_numpy(speech[: units * network.hop_length])
+        units = min(units, len(speech.waveform) // network.hop_length)
+        waveform = torch.from_numpy(speech.waveform[: units * network.hop_length])
         targets = mu_law_encode(waveform, network.classes)
         quantized = network.quantizer.lookup(network.encode(waveform[None]))[0]
         latents = quantized if trained else latents[:, :units]
     if not trained:
         decide(network.wavenet, latents)
-    return Decoder(network.wavenet, latents, targets, network.sample_rate, prefix, context)
+    speaker = speech.speaker if speech is not None and trained else 0
+    return Decoder(network.wavenet, latents, speaker, targets, network.sample_rate, prefix, context)
 
 
 @torch.no_grad()
