@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from audio_vq.audio import Waveform, audio_blocks, full_scale
 from audio_vq.data.prepared import PreparedCorpus, Utterance
@@ -66,9 +66,10 @@ def encode_sources(model: VQVAE, sources: Iterable[Source]) -> Iterator[UnitSequ
             reading.append(source)
             yield from encoder.cut(levelled(source, model.loudness_db))
 
-    pieces: list[npt.NDArray[np.int64]] = []
+    # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
+    collected = array("q")
     for chunk, units in encoder.units(chunks()):
-        pieces.append(units)
+        collected.frombytes(units.tobytes())
         if chunk.recording_samples is not None:
             source = reading.popleft()
             yield UnitSequence(
@@ -77,9 +78,9 @@ def encode_sources(model: VQVAE, sources: Iterable[Source]) -> Iterator[UnitSequ
                 sample_rate=model.sample_rate,
                 hop_length=model.hop_length,
                 num_samples=chunk.recording_samples,
-                units=np.concatenate(pieces),
+                units=np.array(collected, np.int64),
             )
-            pieces = []
+            collected = array("q")
 
 
 def levelled(source: Source, loudness_db: float | None) -> Iterator[Waveform]:
