@@ -1,7 +1,7 @@
 """The gated dilated convolution of one WaveNet layer, with a backward pass of its own.
 
-Automatic differentiation would keep five tensors per layer and copy one for every shifted slice; this keeps one (the
-two activations side by side) and works on views. `tests/test_wavenet.py` holds it against `Conv1d` and `gradcheck`.
+Automatic differentiation would keep five tensors per layer and copy one for every shifted slice; this keeps two (the
+input, and the two activations side by side). `tests/test_wavenet.py` holds it against `Conv1d` and `gradcheck`.
 """
 
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 
-class GatedConvolution(torch.autograd.Function):
+def gated_convolution(x: Tensor, weight: Tensor, conditioning: Tensor, dilation: int) -> Tensor:
     """tanh(z[:R]) ⊙ σ(z[R:]) with z_t = Σ_k W_k x_{t − k·dilation} + c_frame(t) (van den Oord et al. 2016, eq. 3).
 
     Args:
@@ -23,43 +24,44 @@ class GatedConvolution(torch.autograd.Function):
     Returns:
         `(batch, time, R)`.
     """
+    if torch.is_autocast_enabled(x.device.type):  # autocast looks at products, and this has its own inside
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, conditioning = x.to(dtype), weight.to(dtype), conditioning.to(dtype)
+    gate: Tensor = _GatedConvolution.apply(x, weight, conditioning, dilation)
+    return gate
 
+
+class _GatedConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, conditioning: Tensor, dilation: int) -> Tensor:
-        batch, time, channels = x.shape
-        z = torch.mm(x.reshape(-1, channels), weight[0].t()).view(batch, time, 2 * channels)
-        for shift, tap in _shifts(weight, dilation, time):
-            for i in range(batch):  # one clip at a time: its shifted slice is a matrix as it lies
-                z[i, shift:].addmm_(x[i, :-shift], tap.t())
-        frames = conditioning.shape[1]
-        z.view(batch, frames, -1, 2 * channels).add_(conditioning[:, :, None])
+        taps, channels = len(weight), x.shape[2]
+        # all taps in one product: rows hold a sample's present and past side by side
+        z = _with_past(x, taps, dilation) @ weight.transpose(0, 1).flatten(1).T  # (B, T, 2R)
+        z.unflatten(1, (conditioning.shape[1], -1)).add_(conditioning[:, :, None])
         tanh, sigmoid = z[..., :channels].tanh_(), z[..., channels:].sigmoid_()
         ctx.save_for_backward(x, weight, z)
-        ctx.dilation, ctx.frames = dilation, frames
+        ctx.dilation, ctx.frames = dilation, conditioning.shape[1]
         return tanh * sigmoid
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, z = ctx.saved_tensors
-        batch, time, channels = x.shape
+        (taps, _, channels), time = weight.shape, x.shape[1]
         tanh, sigmoid = z[..., :channels], z[..., channels:]
-        dz = torch.empty_like(z)
-        torch.mul(grad, sigmoid, out=dz[..., :channels])
-        dz[..., :channels].mul_(1 - tanh.square())  # d tanh
-        torch.mul(grad, tanh, out=dz[..., channels:])
-        dz[..., channels:].mul_(sigmoid).mul_(1 - sigmoid)  # d σ
-        rows = dz.view(-1, 2 * channels)
-        dx = torch.mm(rows, weight[0]).view(batch, time, channels)
-        dweight = torch.zeros_like(weight)
-        torch.mm(rows.t(), x.reshape(-1, channels), out=dweight[0])
-        for k, (shift, tap) in enumerate(_shifts(weight, ctx.dilation, time), 1):
-            for i in range(batch):
-                dx[i, :-shift].addmm_(dz[i, shift:], tap)
-                dweight[k].addmm_(dz[i, shift:].t(), x[i, :-shift])
-        return dx, dweight, dz.view(batch, ctx.frames, -1, 2 * channels).sum(2), None
+        through = grad * sigmoid
+        dz = torch.cat([through * (1 - tanh.square()), through * tanh * (1 - sigmoid)], 2)
+        dx = dz @ weight[0]
+        for k in range(1, taps):
+            shift = min(k * ctx.dilation, time)
+            dx[:, : time - shift] += dz[:, shift:] @ weight[k]
+        rows = _with_past(x, taps, ctx.dilation).flatten(0, 1)
+        dweight = (dz.flatten(0, 1).T @ rows).unflatten(1, (taps, channels)).transpose(0, 1)
+        return dx, dweight, dz.unflatten(1, (ctx.frames, -1)).sum(2), None
 
 
-def _shifts(weight: Tensor, dilation: int, time: int) -> list[tuple[int, Tensor]]:
-    """Past taps that reach into the clip: (samples back, weight)."""
-    return [(k * dilation, weight[k]) for k in range(1, len(weight)) if k * dilation < time]
+def _with_past(x: Tensor, taps: int, dilation: int) -> Tensor:
+    """`(batch, time, R)` → `(batch, time, taps · R)`: every sample beside those k · dilation before it."""
+    time = x.shape[1]
+    shifts = (min(k * dilation, time) for k in range(taps))
+    return torch.cat([F.pad(x[:, : time - shift], (0, 0, shift, 0)) for shift in shifts], 2)

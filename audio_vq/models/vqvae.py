@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audio_vq.audio import mu_law_encode
 from audio_vq.config import FILTERBANK_HOP_SECONDS, ModelConfig
@@ -97,8 +96,7 @@ class VQVAEModel(nn.Module):
     def bits(self, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Mean negative log-likelihood of the waveform's mu-law classes, bits per sample."""
         targets = mu_law_encode(waveform, self.classes)
-        logits = self.wavenet(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten()) * NATS_TO_BITS
+        return self.wavenet.loss(targets, latents, speaker) * NATS_TO_BITS
 
     @torch.no_grad()
     def conditioning_bits(

@@ -9,9 +9,9 @@ A layer with dilation d, here for kernel size 2:
     g_t = tanh(z_t[:R]) ⊙ σ(z_t[R:])
     x_t ← x_t + W_res g_t ;   skip_t ← skip_t + W_skip g_t
 
-Inside, time comes before channels, `(batch, time, channels)`: each tap of a dilated convolution is then one plain
-matrix product on a shifted view, several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once
-per frame, never per sample.
+Inside, time comes before channels, `(batch, time, channels)`: a dilated convolution is then one plain matrix product,
+several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per frame, never per sample.
+On CPUs `loss` is compiled where sizes allow (`compiled_loss.py`).
 """
 
 import math
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audio_vq.models.gated import GatedConvolution
+from audio_vq.models.compiled_loss import DecoderWeights, Settings, compiled_loss, supported
+from audio_vq.models.gated import gated_convolution
 
 
 class WaveNet(nn.Module):
@@ -51,6 +52,7 @@ class WaveNet(nn.Module):
         self.kernel_size = kernel_size
         self.hop_length = hop_length
         self.conditioner = conditioner
+        self.bfloat16_products = False  # whether the compiled training loss may multiply in bfloat16
         self.embedding = nn.Embedding(classes, residual_channels)
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, kernel_size, dilation, last=i == layers - 1)
@@ -70,6 +72,18 @@ class WaveNet(nn.Module):
     def silence(self) -> int:
         """The class of amplitude zero: what precedes the first sample."""
         return self.embedding.num_embeddings // 2
+
+    def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
+        """Mean −ln p(target) over all samples, a scalar; arguments as in `forward`."""
+        widths = (self.embedding.embedding_dim, self.hidden.in_features, self.embedding.num_embeddings)
+        if supported(self.embedding.weight, self.kernel_size, widths, self.hop_length):
+            gradients = torch.is_grad_enabled()
+            bfloat16 = self.bfloat16_products or torch.is_autocast_enabled("cpu")
+            settings = Settings(tuple(self.dilations), self.silence, bfloat16 and gradients, gradients)
+            conditioning = self.conditioner(latents, speaker).transpose(1, 2)
+            return compiled_loss(self._weights(), conditioning.float(), targets, settings)
+        logits = self(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def forward(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Teacher-forced prediction of every sample from those before it.
@@ -93,6 +107,23 @@ class WaveNet(nn.Module):
         logits = self.output(F.relu(self.hidden(skip)))
         return logits.transpose(1, 2)  # … to here
 
+    def _weights(self) -> DecoderWeights:
+        layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+        residuals = [layer.residual for layer in layers if layer.residual is not None]
+        none = self.embedding.weight[:0]  # of a single layer: (0, R)
+        return DecoderWeights(
+            taps=torch.stack([layer.weight for layer in layers]),
+            residual=torch.stack([each.weight for each in residuals]) if residuals else none[:, None] + none[..., None],
+            skip=self.skip.weight,
+            hidden=self.hidden.weight,
+            output=self.output.weight,
+            embedding=self.embedding.weight,
+            residual_bias=torch.stack([each.bias for each in residuals]) if residuals else none,
+            skip_bias=self.skip.bias,
+            hidden_bias=self.hidden.bias,
+            output_bias=self.output.bias,
+        )
+
 
 class GatedLayer(nn.Module):
     """One residual layer: `(batch, time, R)` → the next layer's input and the gate's output, of the same shape."""
@@ -107,7 +138,7 @@ class GatedLayer(nn.Module):
 
     def forward(self, x: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         """`conditioning`: `(batch, frames, 2R)`, constant within a frame."""
-        gate = GatedConvolution.apply(x, self.weight, conditioning, self.dilation)
+        gate = gated_convolution(x, self.weight, conditioning, self.dilation)
         return (x + self.residual(gate) if self.residual else x), gate
 
 

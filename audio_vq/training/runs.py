@@ -52,7 +52,7 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task
     device = resolve_device(run.device)
     _set_threads(run.train)
     if device.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     folder = Path(run.run)
     config = OmegaConf.to_yaml(OmegaConf.structured(run))
     _refuse_other_run(folder, config)
@@ -69,7 +69,7 @@ def _set_threads(config: TrainConfig) -> None:
         torch.set_num_threads(config.threads)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tells glibc to keep large freed blocks for the next step instead of giving them back to the system.
 
     Each training step asks for the same blocks again; fetching them anew, page by page, was a fifth of its time.

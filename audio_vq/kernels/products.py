@@ -1,0 +1,206 @@
+"""Small matrix products for compiled code: float32, or bfloat16 where the CPU multiplies pairs of them.
+
+A training step of the WaveNet is a hundred thousand products of some forty rows with matrices of 32 to 256 columns.
+Libraries reach a third of the machine's speed there; one block of the result kept in registers reaches nearly all.
+
+An *operand* is what a product reads. In float32 it is the matrix itself. In bfloat16 two neighbours along
+the inner dimension share an element, an int32: the instruction multiplies both and adds both products.
+The element type picks the instruction, so that code written once compiles to either.
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+Floats = npt.NDArray[np.float32]
+Operand = npt.NDArray[np.float32] | npt.NDArray[np.int32]
+
+# sums may be reordered and products fused, which vectorising needs; division by zero is infinity, as in numpy
+COMPILE: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+INNER: dict[str, Any] = COMPILE | {"no_cpython_wrapper": True}  # called by compiled code only: half the compile time
+LANES = 16  # columns of a product come in multiples of this
+_FEATURES = llvm.get_host_cpu_features()
+HAS_BFLOAT16 = _FEATURES.get("avx512bf16", False)
+# a block of the result and a row of b have to fit the registers: 32 of 16 lanes, or fewer and narrower ones
+ROWS, _VECTORS = (8, 2) if _FEATURES.get("avx512f", False) else (4, 1)  # rows come in multiples of ROWS
+
+_FLOAT, _INT32, _INT64, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_FLOATS = ir.VectorType(_FLOAT, LANES)
+
+
+class _BFloat(ir.types.Type):
+    """LLVM's bfloat, which llvmlite does not name."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+@njit(**COMPILE)
+def add_product(out: Floats, a: Operand, b: Operand) -> None:
+    """Adds a `(m, k)` @ b `(k, n)` to out `(m, n)`, with m a multiple of ROWS and n of LANES.
+
+    Rows of b and of out lie contiguous; a may be a transposed view. Both are float32, or both pairs of bfloat16.
+    """
+    rows, columns = out.shape
+    wide = LANES * _VECTORS
+    whole = columns - columns % wide
+    for column in range(0, whole, wide):
+        for row in range(0, rows, ROWS):
+            _add_wide_block(out, row, column, a, b)
+    for column in range(whole, columns, LANES):
+        for row in range(0, rows, ROWS):
+            _add_narrow_block(out, row, column, a, b)
+
+
+@njit(**COMPILE)
+def by_columns(operand: Operand, matrix: Floats) -> None:
+    """Fills `operand` from matrix `(rows, k)`, to be multiplied along its columns (their number is even)."""
+    if operand.size == matrix.size:
+        _copy(operand, matrix)
+        return
+    bits, halves = matrix.view(np.uint32).reshape(-1), operand.view(np.uint16).reshape(-1)
+    for i in range(len(bits)):  # neighbours share an element as they lie
+        halves[i] = _rounded(bits[i]) >> np.uint32(16)
+
+
+@njit(**COMPILE)
+def by_rows(operand: Operand, matrix: Floats) -> None:
+    """Fills `operand` from matrix `(k, columns)`, to be multiplied along its rows (their number is even)."""
+    if operand.size == matrix.size:
+        _copy(operand, matrix)
+        return
+    pairs = operand.view(np.uint32)
+    rows, columns = pairs.shape
+    bits = matrix.view(np.uint32).reshape(rows, 2, columns)
+    for i in range(rows):
+        for j in range(columns):
+            upper = _rounded(bits[i, 1, j]) & np.uint32(0xFFFF0000)
+            pairs[i, j] = upper | (_rounded(bits[i, 0, j]) >> np.uint32(16))
+
+
+@njit(**COMPILE)
+def _copy(operand: Operand, matrix: Floats) -> None:
+    to, of = operand.reshape(-1), matrix.reshape(-1)
+    for i in range(len(to)):
+        to[i] = of[i]
+
+
+@njit(**COMPILE)
+def _rounded(bits: Any) -> Any:
+    """A float32's bits, whose upper half is then the nearest bfloat16 (ties to even)."""
+    return bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+
+
+@intrinsic
+def _add_wide_block(_typing: Any, out: Any, row: Any, column: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - numba's form
+    return types.void(out, types.int64, types.int64, a, b), _block_of(_VECTORS)
+
+
+@intrinsic
+def _add_narrow_block(_typing: Any, out: Any, row: Any, column: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+    return types.void(out, types.int64, types.int64, a, b), _block_of(1)
+
+
+def _block_of(vectors: int) -> Any:
+    """Code generator: adds ROWS × (vectors · LANES) of the product, held in registers, to `out`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3, 4))
+        row, column = arguments[1], arguments[2]
+        element = _INT32 if signature.args[4].dtype == types.int32 else _FLOAT
+        vector = ir.VectorType(element, LANES)
+        multiply_add = _multiply_add(builder, element)
+        a_stride, a_step = cgutils.unpack_tuple(builder, a.strides)  # bytes
+        b_step, _ = cgutils.unpack_tuple(builder, b.strides)
+        out_stride, _ = cgutils.unpack_tuple(builder, out.strides)
+        depth = cgutils.unpack_tuple(builder, a.shape)[1]
+        first_byte = builder.mul(column, _int64(4))
+        out_rows = [_row(builder, out.data, builder.add(row, _int64(i)), out_stride, first_byte) for i in range(ROWS)]
+        a_rows = [_row(builder, a.data, builder.add(row, _int64(i)), a_stride, _int64(0)) for i in range(ROWS)]
+        places = [builder.gep(line, [_int64(64 * v)]) for line in out_rows for v in range(vectors)]
+        sums = [_load(builder, place, _FLOATS) for place in places]
+
+        def step(k: Any, sums: list[Any]) -> list[Any]:
+            b_row = _row(builder, b.data, k, b_step, first_byte)
+            columns = [_load(builder, builder.gep(b_row, [_int64(64 * v)]), vector) for v in range(vectors)]
+            offset = builder.mul(k, a_step)
+            factors = [_splat(builder, _load(builder, builder.gep(line, [offset]), element)) for line in a_rows]
+            pairs = [(factor, values) for factor in factors for values in columns]
+            return [multiply_add(total, *pair) for total, pair in zip(sums, pairs, strict=True)]
+
+        for total, place in zip(_loop(builder, depth, sums, step), places, strict=True):
+            builder.store(total, builder.bitcast(place, _FLOATS.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return generate
+
+
+def _multiply_add(builder: Any, element: Any) -> Any:
+    """(sums, factor, values) → sums + factor · values, lane by lane."""
+    if element is _FLOAT:
+        name, operand = f"llvm.fma.v{LANES}f32", _FLOATS
+        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), name)
+        return lambda sums, factor, values: builder.call(fma, [factor, values, sums])
+    operand = ir.VectorType(_BFloat(), 2 * LANES)
+    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+    dot = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS, operand, operand]), name)
+    return lambda sums, factor, values: builder.call(
+        dot, [sums, builder.bitcast(factor, operand), builder.bitcast(values, operand)]
+    )
+
+
+def _loop(builder: Any, count: Any, initial: list[Any], step: Any) -> list[Any]:
+    """`for k in range(count): values = step(k, values)` for count ≥ 1; the values stay in registers."""
+    before = builder.block
+    body, after = builder.append_basic_block("depth"), builder.append_basic_block("done")
+    builder.branch(body)
+    builder.position_at_end(body)
+    k = builder.phi(_INT64)
+    k.add_incoming(_int64(0), before)
+    values = [builder.phi(value.type) for value in initial]
+    results = step(k, values)
+    following = builder.add(k, _int64(1))
+    k.add_incoming(following, body)
+    for value, start, result in zip(values, initial, results, strict=True):
+        value.add_incoming(start, before)
+        value.add_incoming(result, body)
+    builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+    builder.position_at_end(after)
+    return results
+
+
+def _int64(value: int) -> Any:
+    return ir.Constant(_INT64, value)
+
+
+def _row(builder: Any, data: Any, index: Any, stride: Any, first_byte: Any) -> Any:
+    """Address of a row's first byte that is read."""
+    start = builder.bitcast(data, _BYTE.as_pointer())
+    return builder.gep(start, [builder.add(builder.mul(index, stride), first_byte)])
+
+
+def _load(builder: Any, place: Any, kind: Any) -> Any:
+    return builder.load(builder.bitcast(place, kind.as_pointer()), align=4)
+
+
+def _splat(builder: Any, scalar: Any) -> Any:
+    undefined = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))
