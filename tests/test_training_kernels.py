@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from audio_vq.bench.training import PlainWaveNet, plain_vqvae
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig
@@ -200,6 +201,16 @@ def test_training_in_bfloat16_follows_float32():
     assert np.abs(curves[1] - curves[0]).max() < 0.02 * fallen
 
 
+@njit
+def multiply(out, a, a_buffer, b, b_buffer):
+    products.add_product(out, products.by_columns(a_buffer, a), products.by_rows(b_buffer, b))
+
+
+@njit
+def multiply_transposed(out, a, a_buffer, b, b_buffer):
+    products.add_product(out, products.by_rows(a_buffer, a).T, products.by_rows(b_buffer, b))
+
+
 @pytest.mark.parametrize(("m", "k", "n"), [(8, 2, 16), (16, 10, 48), (24, 64, 32)])
 def test_products_and_operands(m, k, n):
     """Along columns and along rows, in both formats; float32 is exact on small whole numbers, as is bfloat16."""
@@ -207,14 +218,9 @@ def test_products_and_operands(m, k, n):
     a, b = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((m, k), (k, n)))
     kinds = [(np.float32, 1)] + ([(np.int32, 2)] if products.HAS_BFLOAT16 else [])
     for kind, pair in kinds:
-        along_columns, along_rows = np.empty((m, k // pair), kind), np.empty((k // pair, n), kind)
-        products.by_columns(along_columns, a)
-        products.by_rows(along_rows, b)
-        out = np.ones((m, n), np.float32)
-        products.add_product(out, along_columns, along_rows)
+        out, transposed = np.ones((m, n), np.float32), np.zeros((m, n), np.float32)
+        along_rows = np.empty((k // pair, n), kind)
+        multiply(out, a, np.empty((m, k // pair), kind), b, along_rows)
         assert np.array_equal(out, a @ b + 1)
-        transposed = np.empty((k // pair, m), kind)
-        products.by_rows(transposed, np.ascontiguousarray(a.T))
-        out = np.zeros((m, n), np.float32)
-        products.add_product(out, transposed.T, along_rows)
-        assert np.array_equal(out, a @ b)
+        multiply_transposed(transposed, np.ascontiguousarray(a.T), np.empty((k // pair, m), kind), b, along_rows)
+        assert np.array_equal(transposed, a @ b)

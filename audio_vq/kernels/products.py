@@ -16,7 +16,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 Floats = npt.NDArray[np.float32]
 Operand = npt.NDArray[np.float32] | npt.NDArray[np.int32]
@@ -69,37 +69,47 @@ def add_product(out: Floats, a: Operand, b: Operand) -> None:
             _add_narrow_block(out, row, column, a, b)
 
 
-@njit(**COMPILE)
-def by_columns(operand: Operand, matrix: Floats) -> None:
-    """Fills `operand` from matrix `(rows, k)`, to be multiplied along its columns (their number is even)."""
-    if operand.size == matrix.size:
-        _copy(operand, matrix)
-        return
-    bits, halves = matrix.view(np.uint32).reshape(-1), operand.view(np.uint16).reshape(-1)
-    for i in range(len(bits)):  # neighbours share an element as they lie
-        halves[i] = _rounded(bits[i]) >> np.uint32(16)
+def by_columns(buffer: Operand, matrix: Floats) -> Operand:
+    """Matrix `(rows, k)` as an operand that is multiplied along its columns (k is even). For compiled code.
+
+    Only bfloat16 needs the buffer, `(rows, k / 2)`; the type of its elements says what is wanted.
+    """
+    raise NotImplementedError
 
 
-@njit(**COMPILE)
-def by_rows(operand: Operand, matrix: Floats) -> None:
-    """Fills `operand` from matrix `(k, columns)`, to be multiplied along its rows (their number is even)."""
-    if operand.size == matrix.size:
-        _copy(operand, matrix)
-        return
-    pairs = operand.view(np.uint32)
-    rows, columns = pairs.shape
-    bits = matrix.view(np.uint32).reshape(rows, 2, columns)
-    for i in range(rows):
-        for j in range(columns):
-            upper = _rounded(bits[i, 1, j]) & np.uint32(0xFFFF0000)
-            pairs[i, j] = upper | (_rounded(bits[i, 0, j]) >> np.uint32(16))
+def by_rows(buffer: Operand, matrix: Floats) -> Operand:
+    """Matrix `(k, columns)` as an operand that is multiplied along its rows (k is even), for `buffer` see above."""
+    raise NotImplementedError
 
 
-@njit(**COMPILE)
-def _copy(operand: Operand, matrix: Floats) -> None:
-    to, of = operand.reshape(-1), matrix.reshape(-1)
-    for i in range(len(to)):
-        to[i] = of[i]
+@overload(by_columns, jit_options=COMPILE)
+def _by_columns(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
+    def fill(buffer: Any, matrix: Any) -> Any:
+        bits, halves = matrix.view(np.uint32).reshape(-1), buffer.view(np.uint16).reshape(-1)
+        for i in range(len(bits)):  # neighbours share an element as they lie
+            halves[i] = _rounded(bits[i]) >> np.uint32(16)
+        return buffer
+
+    return fill if buffer.dtype == types.int32 else _itself
+
+
+@overload(by_rows, jit_options=COMPILE)
+def _by_rows(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
+    def fill(buffer: Any, matrix: Any) -> Any:
+        pairs = buffer.view(np.uint32)
+        rows, columns = pairs.shape
+        bits = matrix.view(np.uint32).reshape(rows, 2, columns)
+        for i in range(rows):
+            for j in range(columns):
+                upper = _rounded(bits[i, 1, j]) & np.uint32(0xFFFF0000)
+                pairs[i, j] = upper | (_rounded(bits[i, 0, j]) >> np.uint32(16))
+        return buffer
+
+    return fill if buffer.dtype == types.int32 else _itself
+
+
+def _itself(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001
+    return matrix
 
 
 @njit(**COMPILE)

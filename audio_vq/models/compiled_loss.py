@@ -88,12 +88,13 @@ class _CompiledLoss(torch.autograd.Function):
         previous = F.pad(targets[:, :-1], (1, 0), value=settings.silence).numpy()
         classes, clips = targets.numpy(), range(len(targets))
         _, frames, layers, gates = conditioning.shape
-        tile = tile_length(targets.shape[1] // frames, layers, gates // 2)
+        frame = targets.shape[1] // frames
+        tile = tile_length(frame, layers, gates // 2)
         forward = training.Matrices(*(operand(matrix) for matrix in matrices))
         backward = training.Matrices(*(operand(matrix.mT) for matrix in matrices))
         vectors = _vectors(weights)
         networks = [
-            training.Network(forward, backward, training.Vectors(*(*vectors, each.numpy())), dilations, tile)
+            training.Network(forward, backward, training.Vectors(*(*vectors, each.numpy())), dilations, frame, tile)
             for each in conditioning.contiguous().unflatten(3, (2, -1))
         ]
         if not settings.gradients:

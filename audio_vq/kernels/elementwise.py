@@ -1,4 +1,4 @@
-"""Gate and softmax of the compiled training step, forward and backward, in one pass over memory each.
+"""What happens to tiles `(samples, channels)` between products in the compiled training step: gate, softmax, sums.
 
 Written so that the compiler turns the inner loops into vector instructions: neither branches nor calls.
 """
@@ -100,3 +100,39 @@ def _maximum(row: Floats, lanes: Floats) -> float:
     for i in range(1, LANES):
         highest = max(highest, lanes[i])
     return highest
+
+
+@njit(**COMPILE)
+def fill(out: Floats, row: Floats) -> None:
+    for m in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[m, i] = row[i]
+
+
+@njit(**COMPILE)
+def add(out: Floats, matrix: Floats) -> None:
+    to, of = out.reshape(-1), matrix.reshape(-1)
+    for i in range(len(to)):
+        to[i] += of[i]
+
+
+@njit(**COMPILE)
+def add_rows(out: Floats, matrix: Floats) -> None:
+    for m in range(matrix.shape[0]):
+        for i in range(matrix.shape[1]):
+            out[i] += matrix[m, i]
+
+
+@njit(**COMPILE)
+def relu(matrix: Floats) -> None:
+    flat = matrix.reshape(-1)
+    for i in range(len(flat)):
+        flat[i] = max(flat[i], np.float32(0))
+
+
+@njit(**COMPILE)
+def keep_positive(gradient: Floats, activation: Floats) -> None:
+    """The gradient before a ReLU, from that behind it."""
+    of, to = activation.reshape(-1), gradient.reshape(-1)
+    for i in range(len(to)):
+        to[i] = to[i] if of[i] > 0 else np.float32(0)
