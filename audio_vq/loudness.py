@@ -3,6 +3,7 @@
 Waveforms are float32 `(time,)` in [-1, 1].
 """
 
+from array import array
 from typing import Self
 
 import numpy as np
@@ -21,7 +22,7 @@ class LoudnessMeter:
     def __init__(self) -> None:
         self.num_samples = 0
         self.peak = 0.0
-        self._power: list[npt.NDArray[np.float64]] = []  # of frames
+        self._power = array("d")  # of frames
         self._rest = np.zeros(0, np.float32)  # of a frame that is not complete
 
     def add(self, waveform: Waveform) -> Self:
@@ -30,14 +31,14 @@ class LoudnessMeter:
             self.peak = max(self.peak, float(np.abs(waveform).max()))
         samples = np.concatenate([self._rest, waveform])
         whole = len(samples) - len(samples) % FRAME_LENGTH
-        self._power.append(_frame_power(samples[:whole]))
+        self._power.frombytes(_frame_power(samples[:whole]).tobytes())
         self._rest = samples[whole:]
         return self
 
     def active_rms(self) -> float:
         """RMS over the frames within 30 dB of the loudest one; 0 where there are none."""
         last = np.pad(self._rest, (0, -len(self._rest) % FRAME_LENGTH))
-        power = np.concatenate([*self._power, _frame_power(last)])
+        power = np.concatenate([np.frombuffer(self._power), _frame_power(last)])
         if power.size == 0:
             return 0.0
         return float(np.sqrt(power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)].mean()))

@@ -1,6 +1,8 @@
 """Encoding: the units of a recording are its own, however it arrives and whoever else is encoded beside it."""
 
+import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +196,24 @@ def test_memory_does_not_grow_with_a_recording(models, monkeypatch):
     per_second = 3 * 8 * 50 + 2 * 8 * 40 + 200  # units, loudness (each with a copy), objects that hold them
     assert long - short < 180 * per_second
     assert 180 * per_second < 180 * block.nbytes / 20  # far less than the waveform
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_resident_memory_does_not_grow_either(models):
+    """What the allocator holds: small results kept between large temporaries must not pin them."""
+
+    def encode(seconds):
+        block = noise(16000)
+        list(
+            encode_sources(
+                models["filterbank"], [Source("long", "", "", lambda: (block.copy() for _ in range(seconds)))]
+            )
+        )
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    encode(300)
+    before = encode(300)  # bytes
+    assert encode(1500) - before < 0.1 * 1200 * 16000 * 4
 
 
 def test_reading_waits_for_computing(models):

@@ -12,7 +12,7 @@ FLOORS = {
     "generation": 2, "data": 2,
     "checkpoint": 3,
     "pretrained": 4,
-    "encoding": 5,
+    "encoding": 5, "live": 5,
     "training": 6, "analysis": 6,
     "bench": 7,
     "cli": 8,

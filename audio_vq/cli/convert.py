@@ -1,10 +1,11 @@
 """`audio-vq convert`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audio_vq.cli.live import PIPE, LiveInput, check_live, run_live
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
@@ -15,11 +16,17 @@ from audio_vq.cli.options import (
     TopP,
     still_to_write,
 )
+from audio_vq.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_vq.pretrained import VQVAE
 
 
 def convert(
     checkpoint: Checkpoint,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Audio files or folders.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", help="Audio files or folders; with --live one file.")
+    ],
     to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.")],
     out: OutFolder,
     temperature: Temperature = 1.0,
@@ -27,31 +34,67 @@ def convert(
     seed: Seed = 0,
     device: Device = "auto",
     force: Force = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Convert while INPUT, a growing .wav or .raw file or - for stdin, comes in.")
+    ] = False,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Of live input without WAV header: raw 16-bit mono. Default: the model's.")
+    ] = None,
+    gain_db: Annotated[
+        float | None, typer.Option(help="Loudness gain of live input. Default: follows what was heard so far.")
+    ] = None,
+    idle: Annotated[float, typer.Option(help="Seconds without growth after which a live file has ended.")] = 2.0,
 ) -> None:
     """Say what a recording says in another speaker's voice: OUT/<stem>_to_<NAME>.wav, same duration.
 
     Example: audio-vq convert runs/vctk recording.wav --to p226 --to p227 --out converted/
+
+    Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
     """
-    from audio_vq.audio import find_audio_files, read_audio, write_audio
-    from audio_vq.data.progress import progress_bar
     from audio_vq.pretrained import VQVAE
 
-    recordings = find_audio_files(inputs)
     targets = list(dict.fromkeys(to))
+    if live:
+        if len(inputs) != 1:
+            raise UserError(f"--live follows one input, got {len(inputs)}")
+        listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
+        file = check_live(listened, targets, out, force)
+        model = _with_voices(VQVAE.from_pretrained(checkpoint, device), targets)
+        from audio_vq.live.conversion import Voice
+
+        run_live(model, listened, Voice(targets[0], temperature, top_p, seed), file)
+        return
+    if PIPE in (out, *inputs):
+        raise UserError("- means stdin or stdout, which need --live")
+    from audio_vq.audio import find_audio_files
+
+    recordings = find_audio_files(inputs)
     files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
     wanted = still_to_write(list(files.values()), force)
-    model = VQVAE.from_pretrained(checkpoint, device)
-    for name in targets:
+    model = _with_voices(VQVAE.from_pretrained(checkpoint, device), targets)
+    _convert_files(model, {pair: file for pair, file in files.items() if file in wanted}, temperature, top_p, seed)
+
+
+def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
+    for name in names:
         model.speaker_index(name)  # an unknown name is told before anything is computed
-    with progress_bar("converting", total=len(wanted)) as bar:
-        for path in recordings:
-            missing = [name for name in targets if files[path, name] in wanted]
-            if not missing:
-                continue
-            waveform = read_audio(path, model.sample_rate).waveform
-            units = model.encode(waveform, model.sample_rate)
-            voices = model.decode_many([units] * len(missing), missing, temperature, top_p, seed)
+    return model
+
+
+def _convert_files(
+    model: "VQVAE", files: dict[tuple[Path, str], Path], temperature: float, top_p: float, seed: int
+) -> None:
+    """Writes the files, named by recording and speaker."""
+    from audio_vq.audio import write_audio
+    from audio_vq.data.progress import progress_bar
+    from audio_vq.encoding import encode_sources, file_sources
+
+    with progress_bar("converting", total=len(files)) as bar:
+        for path in dict.fromkeys(path for path, _ in files):
+            missing = [name for recording, name in files if recording == path]
+            (sequence,) = encode_sources(model, file_sources([path], model.sample_rate))
+            voices = model.decode_many([sequence.units] * len(missing), missing, temperature, top_p, seed)
             for name, audio in zip(missing, voices, strict=True):
-                write_audio(files[path, name], audio[: len(waveform)], model.sample_rate)
+                write_audio(files[path, name], audio[: sequence.num_samples], model.sample_rate)
                 print(files[path, name])
                 bar.advance()

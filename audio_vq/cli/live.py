@@ -1,0 +1,90 @@
+"""`audio-vq convert --live`: what is still being spoken, from a pipe or a growing file."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audio_vq.cli.options import still_to_write
+from audio_vq.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_vq.audio import Waveform
+    from audio_vq.live.conversion import Voice
+    from audio_vq.live.follow import Ending
+    from audio_vq.pretrained import VQVAE
+
+PIPE = Path("-")
+
+
+@dataclass(frozen=True)
+class LiveInput:
+    """What is listened to."""
+
+    path: Path  # or `PIPE`: stdin
+    sample_rate: int | None  # of raw input; None: the model's
+    gain_db: float | None  # None: follows what was heard so far
+    idle_seconds: float  # after which a file that has not grown has ended
+
+    def pieces(self, ending: "Ending") -> Iterator[bytes]:
+        from audio_vq.live.follow import follow_file, follow_pipe
+
+        if self.path == PIPE:
+            return follow_pipe(sys.stdin.buffer, ending)
+        return follow_file(self.path, self.idle_seconds, ending)
+
+
+def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> Path:
+    """The file to write, or `PIPE`.
+
+    Raises:
+        UserError: there is nothing to follow, or more than one voice, or the result exists.
+    """
+    if len(targets) != 1:
+        raise UserError(f"--live speaks in one voice, got {len(targets)} times --to")
+    if live.path != PIPE and not live.path.is_file():
+        raise UserError(f"{live.path}: no such file; --live follows one file that grows, or stdin as -")
+    if live.idle_seconds <= 0:
+        raise UserError(f"--idle {live.idle_seconds:g}: expected seconds above zero")
+    if live.sample_rate is not None and live.sample_rate <= 0:
+        raise UserError(f"--sample-rate {live.sample_rate}: expected Hz above zero")
+    if out == PIPE:
+        return PIPE
+    stem = "live" if live.path == PIPE else live.path.stem
+    file = out / f"{stem}_to_{targets[0]}.wav"
+    still_to_write([file], force)
+    return file
+
+
+def run_live(model: "VQVAE", live: LiveInput, voice: "Voice", out: Path) -> None:
+    """Writes the conversion as it is made. Ctrl-C ends the input; what was heard by then is finished first."""
+    from audio_vq.live.conversion import FixedGain, RunningGain, convert_live
+    from audio_vq.live.follow import ended_by_interrupt
+
+    gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain(live.gain_db)
+
+    def say(message: str) -> None:
+        print(f"audio-vq: to {voice.speaker}; {message}", file=sys.stderr)
+
+    with ended_by_interrupt() as ending:
+        raw_rate = live.sample_rate or model.sample_rate
+        blocks = convert_live(model, live.pieces(ending), voice, gain, raw_rate, say)
+        seconds = _write(blocks, out, model.sample_rate) / model.sample_rate
+    say(f"{seconds:.1f} seconds converted")
+    if out != PIPE:
+        print(out)
+    if ending.wanted:
+        raise KeyboardInterrupt
+
+
+def _write(blocks: "Iterator[Waveform]", out: Path, sample_rate: int) -> int:
+    """Returns the number of samples; a file appears with the first of them."""
+    from audio_vq.live.wav import WavWriter
+
+    first = next(blocks)
+    with WavWriter(sys.stdout.buffer if out == PIPE else out, sample_rate) as writer:
+        writer.write(first)
+        for block in blocks:
+            writer.write(block)
+    return writer.num_samples
