@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from audio_vq.kernels.products import COMPILE, LANES, Floats
+from audio_vq.kernels.products import COMPILE, Floats
 
 _F = np.float32
 
@@ -39,16 +39,17 @@ def _exp(x: float) -> float:
 
 
 @njit(**COMPILE)
-def gate_forward(z: Floats, gate: Floats) -> None:
-    """Makes z `(2, rows, R)` tanh(z[0]) and σ(z[1]); `gate` `(rows, R)` becomes their product."""
+def gate_forward(z: Floats, activations: Floats, gate: Floats) -> None:
+    """Puts tanh(z[0]) and σ(z[1]) into `activations`, all `(2, rows, R)`, and their product into `gate` `(rows, R)`."""
     a, b, out = z[0].reshape(-1), z[1].reshape(-1), gate.reshape(-1)
+    tanhs, sigmoids = activations[0].reshape(-1), activations[1].reshape(-1)
     for i in range(len(out)):  # beyond these limits float32 knows no difference, within them all stays finite
         x = _exp(_F(-2) * min(max(a[i], _F(-10)), _F(10)))
         y = _exp(-min(max(b[i], _F(-40)), _F(40))) + _F(1)
         inverse = _F(1) / ((x + _F(1)) * y)
         tanh, sigmoid = (_F(1) - x) * y * inverse, (x + _F(1)) * inverse
-        a[i] = tanh
-        b[i] = sigmoid
+        tanhs[i] = tanh
+        sigmoids[i] = sigmoid
         out[i] = tanh * sigmoid
 
 
@@ -69,10 +70,10 @@ def gate_backward(activations: Floats, gradient: Floats, dz: Floats, gate: Float
 def cross_entropy(logits: Floats, targets: npt.NDArray[np.int64], scale: float) -> float:
     """Sum of −ln softmax(logits)[target] over rows; logits `(rows, classes)` become their gradient times `scale`."""
     total = 0.0
-    highest = np.empty(LANES, np.float32)
+    folded = np.empty(logits.shape[1] // 2, np.float32)
     for m in range(len(logits)):
         row, target = logits[m], targets[m]
-        shift = _maximum(row, highest)
+        shift = _maximum(row, folded)
         of_target = row[target] - shift
         weights = _F(0)
         for c in range(len(row)):
@@ -88,17 +89,18 @@ def cross_entropy(logits: Floats, targets: npt.NDArray[np.int64], scale: float) 
 
 
 @njit(**COMPILE)
-def _maximum(row: Floats, lanes: Floats) -> float:
-    """The largest element; first for each lane by itself, for the compiler keeps the order of comparisons."""
-    vectors = row.reshape(-1, LANES)
-    for i in range(LANES):
-        lanes[i] = vectors[0, i]
-    for v in range(1, len(vectors)):
-        for i in range(LANES):
-            lanes[i] = max(lanes[i], vectors[v, i])
-    highest = lanes[0]
-    for i in range(1, LANES):
-        highest = max(highest, lanes[i])
+def _maximum(row: Floats, folded: Floats) -> float:
+    """The largest element. The row is folded, for the compiler keeps the order of comparisons in a running maximum."""
+    width = len(row) // 2
+    for c in range(width):
+        folded[c] = max(row[c], row[width + c])
+    while width % 2 == 0:
+        width //= 2
+        for c in range(width):
+            folded[c] = max(folded[c], folded[width + c])
+    highest = folded[0]
+    for c in range(1, width):
+        highest = max(highest, folded[c])
     return highest
 
 
@@ -107,6 +109,13 @@ def fill(out: Floats, row: Floats) -> None:
     for m in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[m, i] = row[i]
+
+
+@njit(**COMPILE)
+def fill_sum(out: Floats, matrix: Floats, row: Floats) -> None:
+    for m in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[m, i] = matrix[m, i] + row[i]
 
 
 @njit(**COMPILE)

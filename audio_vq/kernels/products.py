@@ -8,6 +8,7 @@ the inner dimension share an element, an int32: the instruction multiplies both 
 The element type picks the instruction, so that code written once compiles to either.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -84,38 +85,31 @@ def by_rows(buffer: Operand, matrix: Floats) -> Operand:
 
 @overload(by_columns, jit_options=COMPILE)
 def _by_columns(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
-    def fill(buffer: Any, matrix: Any) -> Any:
-        bits, halves = matrix.view(np.uint32).reshape(-1), buffer.view(np.uint16).reshape(-1)
-        for i in range(len(bits)):  # neighbours share an element as they lie
-            halves[i] = _rounded(bits[i]) >> np.uint32(16)
+    def convert(buffer: Any, matrix: Any) -> Any:
+        pairs, values = buffer.reshape(-1), matrix.reshape(-1)
+        for i in range(len(pairs) // LANES):  # neighbours share an element as they lie
+            _store_in_order(pairs, LANES * i, values, 2 * LANES * i, 2 * LANES * i + LANES)
         return buffer
 
-    return fill if buffer.dtype == types.int32 else _itself
+    return convert if buffer.dtype == types.int32 else _itself
 
 
 @overload(by_rows, jit_options=COMPILE)
 def _by_rows(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
-    def fill(buffer: Any, matrix: Any) -> Any:
-        pairs = buffer.view(np.uint32)
-        rows, columns = pairs.shape
-        bits = matrix.view(np.uint32).reshape(rows, 2, columns)
-        for i in range(rows):
-            for j in range(columns):
-                upper = _rounded(bits[i, 1, j]) & np.uint32(0xFFFF0000)
-                pairs[i, j] = upper | (_rounded(bits[i, 0, j]) >> np.uint32(16))
+    def convert(buffer: Any, matrix: Any) -> Any:
+        pairs, values = buffer.reshape(-1), matrix.reshape(-1)
+        rows, columns = buffer.shape
+        for row in range(rows):
+            for column in range(0, columns, LANES):
+                even = 2 * row * columns + column
+                _store_in_turns(pairs, row * columns + column, values, even, even + columns)
         return buffer
 
-    return fill if buffer.dtype == types.int32 else _itself
+    return convert if buffer.dtype == types.int32 else _itself
 
 
 def _itself(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001
     return matrix
-
-
-@njit(**COMPILE)
-def _rounded(bits: Any) -> Any:
-    """A float32's bits, whose upper half is then the nearest bfloat16 (ties to even)."""
-    return bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
 
 
 @intrinsic
@@ -174,6 +168,35 @@ def _multiply_add(builder: Any, element: Any) -> Any:
     return lambda sums, factor, values: builder.call(
         dot, [sums, builder.bitcast(factor, operand), builder.bitcast(values, operand)]
     )
+
+
+@intrinsic
+def _store_in_order(_typing: Any, pairs: Any, at: Any, values: Any, first: Any, second: Any) -> Any:  # noqa: ARG001
+    return types.void(pairs, types.int64, values, types.int64, types.int64), _conversion(range(2 * LANES))
+
+
+@intrinsic
+def _store_in_turns(_typing: Any, pairs: Any, at: Any, values: Any, first: Any, second: Any) -> Any:  # noqa: ARG001
+    turns = [lane + half for lane in range(LANES) for half in (0, LANES)]
+    return types.void(pairs, types.int64, values, types.int64, types.int64), _conversion(turns)
+
+
+def _conversion(order: Iterable[int]) -> Any:
+    """Code generator: LANES floats from `first` and from `second`, rounded to bfloat16, stored in this order."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pairs, values = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
+        low, high = (_load(builder, builder.gep(values.data, [arguments[i]]), _FLOATS) for i in (3, 4))
+        of = ir.FunctionType(ir.VectorType(_BFloat(), 2 * LANES), [_FLOATS, _FLOATS])
+        convert = cgutils.get_or_insert_function(builder.module, of, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
+        halves = builder.bitcast(builder.call(convert, [high, low]), ir.VectorType(ir.IntType(16), 2 * LANES))
+        mask = ir.Constant(ir.VectorType(_INT32, 2 * LANES), list(order))
+        ordered = builder.shuffle_vector(halves, ir.Constant(halves.type, ir.Undefined), mask)
+        place = builder.bitcast(builder.gep(pairs.data, [arguments[1]]), halves.type.as_pointer())
+        builder.store(ordered, place, align=4)
+        return context.get_dummy_value()
+
+    return generate
 
 
 def _loop(builder: Any, count: Any, initial: list[Any], step: Any) -> list[Any]:

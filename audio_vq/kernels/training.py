@@ -18,6 +18,7 @@ from audio_vq.kernels.elementwise import (
     add_rows,
     cross_entropy,
     fill,
+    fill_sum,
     gate_backward,
     gate_forward,
     keep_positive,
@@ -83,10 +84,10 @@ class _Work(NamedTuple):
     inputs: Floats  # (layers, margin + time + margin, R): of every layer, silence around them
     activations: Floats  # (tiles, layers, 2, tile, R): tanh, σ
     dskips: Floats  # (tiles, tile, S): gradients of the sum of skip connections
+    z: Floats  # (2, tile, R): the gate's inputs, or their gradients
     gate: Floats  # (tile, R)
     dgate: Floats  # (tile, R)
     dx: Floats  # (tile, R)
-    dz: Floats  # (2, tile, R)
     skip: Floats  # (tile, S)
     hidden: Floats  # (tile, S)
     dhidden: Floats  # (tile, S)
@@ -143,10 +144,10 @@ def _work(network: Network, time: int, tiles: int) -> _Work:
         inputs=inputs,
         activations=np.empty((tiles, layers, 2, tile, channels), np.float32),
         dskips=np.empty((tiles, tile, skip), np.float32),
+        z=np.empty((2, tile, channels), np.float32),
         gate=np.empty((tile, channels), np.float32),
         dgate=np.empty((tile, channels), np.float32),
         dx=np.empty((tile, channels), np.float32),
-        dz=np.empty((2, tile, channels), np.float32),
         skip=np.empty((tile, skip), np.float32),
         hidden=np.empty((tile, skip), np.float32),
         dhidden=np.empty((tile, skip), np.float32),
@@ -182,7 +183,7 @@ def _layers(network: Network, work: _Work, start: int, activations: Floats) -> N
     frame = vectors.conditioning[start // network.frame]
     fill(work.skip, vectors.skip)
     for layer in range(last + 1):
-        z, x, before = activations[layer], work.inputs[layer], now - network.dilations[layer]
+        z, x, before = work.z, work.inputs[layer], now - network.dilations[layer]
         past = by_columns(buffer, x[before : before + tile])
         for half in range(2):
             fill(z[half], frame[layer, half])
@@ -190,13 +191,12 @@ def _layers(network: Network, work: _Work, start: int, activations: Floats) -> N
         present = by_columns(buffer, x[now : now + tile])
         for half in range(2):
             add_product(z[half], present, matrices.present[layer, half])
-        gate_forward(z, work.gate)
+        gate_forward(z, activations[layer], work.gate)
         gate = by_columns(buffer, work.gate)
         add_product(work.skip, gate, matrices.skip[layer])
         if layer < last:
             following = work.inputs[layer + 1, now : now + tile]
-            fill(following, vectors.residual[layer])
-            add(following, x[now : now + tile])
+            fill_sum(following, x[now : now + tile], vectors.residual[layer])
             add_product(following, gate, matrices.residual[layer])
 
 
@@ -249,7 +249,7 @@ def _back_through_layers(
         add_product(work.dgate, dskip, backward.skip[layer])
         if layer < last:
             add_product(work.dgate, by_columns(operands.channels, work.dx), backward.residual[layer])
-        gate_backward(work.activations[index, layer], work.dgate, work.dz, work.gate)
+        gate_backward(work.activations[index, layer], work.dgate, work.z, work.gate)
         gate = by_rows(operands.channels_time, work.gate)
         add_product(matrices.skip[layer], gate.T, dskip_time)
         if layer < last:
@@ -262,22 +262,22 @@ def _back_through_layers(
 def _back_through_taps(
     network: Network, work: _Work, layer: int, start: int, matrices: Matrices, conditioning: Floats
 ) -> None:
-    """Gradients of taps and conditioning `(2, R)` from `work.dz`; what the layer's input gets is added to `work.dx`."""
+    """Gradients of taps and conditioning `(2, R)` from `work.z`; what the layer's input gets is added to `work.dx`."""
     operands, x, tile = work.operands, work.inputs[layer], network.tile
     now = network.dilations.max() + start
     before, after = now - network.dilations[layer], now + network.dilations[layer]
     past = by_rows(operands.past_time, x[before : before + tile])
     present = by_rows(operands.channels_time, x[now : now + tile])
     for half in range(2):
-        add_rows(conditioning[half], work.dz[half])
-        dz = by_rows(operands.dz_time, work.dz[half])
+        add_rows(conditioning[half], work.z[half])
+        dz = by_rows(operands.dz_time, work.z[half])
         add_product(matrices.past[layer, half], past.T, dz)
         add_product(matrices.present[layer, half], present.T, dz)
     # nobody reads this input again: its place keeps what goes back to `before`, until that tile comes
     waiting = x[now : now + tile]
     waiting[:] = 0
     for half in range(2):
-        dz = by_columns(operands.channels, work.dz[half])
+        dz = by_columns(operands.channels, work.z[half])
         add_product(waiting, dz, network.backward.past[layer, half])
         add_product(work.dx, dz, network.backward.present[layer, half])
     add(work.dx, x[after : after + tile])
