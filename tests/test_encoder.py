@@ -5,7 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from audio_vq.models.encoder import Convolution, Encoder, Filterbank, ResidualBlock, gabor_filters, overlapping_rows
+from audio_vq.models.encoder import (
+    SHARED_FROM,
+    Convolution,
+    Encoder,
+    Filterbank,
+    ResidualBlock,
+    gabor_filters,
+    padded_rows,
+)
 
 PRESETS = {64: [2] * 6, 128: [2] * 7, 320: [4, 4, 5, 4], 640: [5, 4, 4, 4, 2]}
 
@@ -65,16 +73,44 @@ def test_equals_torch_convolutions(filterbank, layer_norm):
     )
 
 
-def test_float32_errs_as_sums_of_products_err():
-    """Each output of a convolution within n · ε/2 of Σ |w·x| + |bias|, n its number of terms (Higham 2002, eq. 3.5)."""
-    convolution = Convolution(64, 32, 4, 2)
-    x = torch.randn(1, 200, 64)
-    exact = F.linear(overlapping_rows(x.double(), 4, 2, 1, 1), convolution.double().weight.transpose(1, 2).flatten(1))
-    exact += convolution.bias
-    size = F.linear(overlapping_rows(x.double().abs(), 4, 2, 1, 1), convolution.weight.abs().transpose(1, 2).flatten(1))
-    terms = 64 * 4 + 1
-    bound = terms * torch.finfo(torch.float32).eps / 2 * (size + convolution.bias.abs())
-    assert ((convolution.float()(x).double() - exact).abs() <= bound).all()
+@pytest.mark.parametrize("time", [2, 14, 16])
+def test_wide_convolutions_equal_torch_too(time):
+    """Where two places share a product; an odd number of places as well."""
+    convolution = Convolution(SHARED_FROM // 2, 8, 4, 2).double()
+    x = torch.randn(2, time, SHARED_FROM // 2, dtype=torch.float64, requires_grad=True)
+    y = convolution(x)
+    expected = plain_convolution(x.transpose(1, 2), convolution.weight, convolution.bias, 2).transpose(1, 2)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    direction = torch.randn_like(y)
+    inputs = [x, *convolution.parameters()]
+    torch.testing.assert_close(
+        torch.autograd.grad((y * direction).sum(), inputs),
+        torch.autograd.grad((expected * direction).sum(), inputs),
+        rtol=1e-10, atol=1e-10,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [64, SHARED_FROM // 2])
+def test_float32_errs_as_sums_of_products_err(channels):
+    """Each output within n · ε/2 of Σ |w·x| + |bias|, n its number of terms (Higham 2002, eq. 3.5).
+
+    Shared products add up A(p − q) and (A + B)q: |A|(|p| + |q|) + (|A| + |B|)|q|, and likewise for the other place,
+    with two more roundings of each factor.
+    """
+    convolution = Convolution(channels, 32, 4, 2)
+    x = torch.randn(1, 200, channels)
+    exact = plain_convolution(x.double().transpose(1, 2), convolution.weight.double(), convolution.bias.double(), 2)
+    rows = padded_rows(x.abs().double(), 2, 1, 1)  # (1, 101, 2C)
+    first, second = convolution.weight.abs().double().transpose(1, 2).flatten(1).chunk(2, 1)
+    p, q = rows[:, :-1], rows[:, 1:]
+    size, roundings = F.linear(p, first) + F.linear(q, second), 4 * channels + 1
+    if channels == SHARED_FROM // 2:
+        even, odd = F.linear(p + q, first), F.linear(p + q, second)
+        both = first + second
+        even, odd = even[:, 0::2] + F.linear(q, both)[:, 0::2], odd[:, 1::2] + F.linear(p, both)[:, 1::2]
+        size, roundings = torch.stack([even, odd], 2).flatten(1, 2), roundings + 2
+    bound = roundings * torch.finfo(torch.float32).eps / 2 * (size + convolution.bias.abs())
+    assert ((convolution(x).double() - exact.transpose(1, 2)).abs() <= bound).all()
 
 
 def with_filterbank():
