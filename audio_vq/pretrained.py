@@ -29,6 +29,8 @@ from audio_vq.checkpoint import (
 )
 from audio_vq.config import ModelConfig, PriorConfig
 from audio_vq.errors import UserError
+from audio_vq.generation.sampler import Precision, choose_precision
+from audio_vq.generation.streaming import StreamState, WaveformStream
 from audio_vq.generation.units import sample_units
 from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
 from audio_vq.loudness import LoudnessMeter
@@ -49,17 +51,19 @@ class VQVAE:
         config: ModelConfig,
         info: CheckpointInfo,
         device: torch.device | str = "cpu",
+        precision: Precision = "auto",
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = config
         self.info = info
         self.device = torch.device(device)
+        self.precision = choose_precision(precision)  # of the decoder's weights when it samples on a CPU
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "VQVAE":
+    def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: Precision = "auto") -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
 
-        `device` is auto, cpu or cuda.
+        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32, bfloat16 or int8.
 
         Raises:
             UserError: it is none of these, or damaged.
@@ -69,7 +73,7 @@ class VQVAE:
         config = config_from(ModelConfig, info.config, folder)
         network = build_vqvae(config, len(info.speakers))
         load_weights(folder, network)
-        return cls(network, config, info, resolve_device(device))
+        return cls(network, config, info, resolve_device(device), precision)
 
     def save_pretrained(self, folder: str | Path) -> None:
         save_checkpoint(Path(folder), self.info, self.network.state_dict())
@@ -191,7 +195,47 @@ class VQVAE:
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         latents = [self._lookup(sequence) for sequence in units]
         voices = [self.speaker_index(name) for name in speakers]
-        return sample_waveforms(self.network.wavenet, latents, voices, options, streams or [0] * len(latents))
+        return sample_waveforms(
+            self.network.wavenet, latents, voices, options, streams or [0] * len(latents), self.precision
+        )
+
+    def decode_stream(
+        self,
+        units: Iterable[int],
+        speaker: str,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[Waveform]:
+        """As `decode`, in blocks as they are made, from units that may arrive late.
+
+        A block holds `CHUNK_UNITS` units and is made when the `CONTEXT_UNITS` after it are known, see
+        `generation/conditioning.py`.
+        """
+        stream = self.stream(speaker, temperature, top_p, seed)
+        for unit in units:
+            block = stream.push([self._checked([unit])[0]])
+            if len(block):
+                yield block
+        last = stream.finish()
+        if len(last):
+            yield last
+
+    def stream(
+        self,
+        speaker: str,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        state: StreamState | None = None,
+    ) -> WaveformStream:
+        """A waveform that is sampled bit by bit: `push` units, `finish`; its `state` can be kept and continued here.
+
+        With `state` the other arguments are the state's.
+        """
+        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        codebook, voice = self.network.quantizer.codebook, self.speaker_index(speaker)
+        return WaveformStream(self.network.wavenet, codebook, voice, options, self.precision, state)
 
     def convert(self, waveform: Waveform | Tensor, sample_rate: int, speaker: str, seed: int = 0) -> Waveform:
         """Says what a recording says in another speaker's voice; same duration, at the model's sample rate."""
@@ -204,6 +248,11 @@ class VQVAE:
 
     def _lookup(self, units: Units | Sequence[int]) -> Tensor:
         """Codebook vectors `(dim, num_units)`."""
+        array = self._checked(units)
+        return self.network.quantizer.lookup(torch.from_numpy(array)[None].to(self.device))[0]
+
+    def _checked(self, units: Units | Sequence[int]) -> Units:
+        """Raises UserError for units that are not the codebook's."""
         array = np.asarray(units, dtype=np.int64)
         if array.ndim != 1 or array.size == 0:
             raise UserError(f"units of shape {array.shape}; expected a sequence of at least one")
@@ -212,7 +261,7 @@ class VQVAE:
                 f"units from {array.min()} to {array.max()} do not fit a codebook of {self.codebook_size} "
                 f"(0 to {self.codebook_size - 1}); they come from another model"
             )
-        return self.network.quantizer.lookup(torch.from_numpy(array)[None].to(self.device))[0]
+        return array
 
     def _levelled(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool) -> Waveform:
         """At the model's sample rate and, where wanted, the loudness of its training corpus."""

@@ -20,7 +20,7 @@ from audio_vq import VQVAE
 from audio_vq.audio import resample
 from audio_vq.cli import main
 from audio_vq.errors import UserError
-from audio_vq.generation.waveform import CHUNK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import CHUNK_UNITS, CONTEXT_UNITS
 from audio_vq.live.conversion import FixedGain, RunningGain, Voice, convert_live, latency_of
 from audio_vq.live.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
 from audio_vq.live.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header

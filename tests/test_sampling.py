@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from audio_vq.audio import mu_law_decode
 from audio_vq.errors import UserError
-from audio_vq.generation import waveform as generation
+from audio_vq.generation import conditioning, waveform
+from audio_vq.generation.conditioning import conditioning_chunks
 from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
+from audio_vq.generation.graph import sample_on_gpu
+from audio_vq.generation.sampler import Sampler
 from audio_vq.generation.stepper import TorchStepper
-from audio_vq.generation.waveform import (
-    begin_stream,
-    continue_stream,
-    sample_waveforms,
-    step_weights,
-    teacher_forced_logits,
-)
+from audio_vq.generation.waveform import sample_waveforms
 from audio_vq.kernels import wavenet_step
+from audio_vq.kernels.cpu import HAS_VECTORS
+from audio_vq.kernels.drawing import exp
 from audio_vq.models.wavenet import Conditioner, WaveNet
 
 DIM, SPEAKERS = 5, 3
@@ -34,6 +34,8 @@ SHAPES = {  # layers, cycle, kernel, R, S, conditioning channels, frames per uni
     "one channel": (2, 2, 2, 1, 1, 4, 4),
 }
 HOP = 8  # samples per unit
+needs_vectors = pytest.mark.skipif(not HAS_VECTORS, reason="no vector kernel for this processor")
+KERNELS = pytest.mark.parametrize("vectors", [False, pytest.param(True, marks=needs_vectors)])
 
 
 def make_wavenet(shape="plain", classes=64, seed=0):
@@ -59,18 +61,25 @@ def all_conditioning(wavenet, latents, speaker):
     return wavenet.conditioner(latents, speaker).transpose(1, 2)
 
 
+@KERNELS
 @pytest.mark.parametrize("shape", SHAPES)
-def test_kernel_logits_equal_the_forward_pass(shape):
+def test_kernel_logits_equal_the_forward_pass(shape, vectors):
     wavenet = make_wavenet(shape)
     units = 2 * wavenet.receptive_field // HOP + 3  # every ring goes round
     targets, latents, speaker = make_inputs(units)
-    fast = teacher_forced_logits(wavenet, targets, latents, speaker)
+    fast = kernel_logits(wavenet, targets, latents, speaker, "float32", vectors)
     exact = wavenet.double()(targets, latents.double(), speaker)
     # float32 rounds a sum of n products to about n · 2^-24 of the sum of their sizes, here at worst a few
     # tens per matrix; the errors of the layers add up
     bound = 2**-24 * 64 * len(wavenet.layers) * exact.abs().max()
     assert (fast.double() - exact).abs().max() < bound
     assert exact.std() > 1e3 * bound  # an error of substance would be seen
+
+
+def kernel_logits(wavenet, targets, latents, speaker, precision, vectors=HAS_VECTORS):
+    """`(batch, classes, time)`, as `WaveNet.forward` has them."""
+    frames = all_conditioning(wavenet, latents, speaker).contiguous().numpy()
+    return torch.from_numpy(Sampler(wavenet, precision, vectors).logits(targets.numpy(), frames)).transpose(1, 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -91,7 +100,7 @@ def test_torch_stepper_equals_the_forward_pass_in_float64(shape):
 def test_fast_exponential_and_gate():
     x = np.linspace(-86, 86, 100_001, dtype=np.float32)
     fast = x.copy()
-    wavenet_step._exp(fast, np.empty(len(x), np.int32))
+    exp(fast, np.empty(len(x), np.int32))
     exact = np.exp(x.astype(np.float64))
     # x itself is rounded to a relative 2^-24, but enters exactly; the polynomial's last term is below 2^-24
     assert np.abs(fast / exact - 1).max() < 4e-7
@@ -103,62 +112,63 @@ def test_fast_exponential_and_gate():
 
 
 def test_conditioning_in_chunks_equals_that_of_the_whole_clip(monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK_UNITS", 3)
+    monkeypatch.setattr(conditioning, "CHUNK_UNITS", 3)
     for shape in ("plain", "odd channels", "one channel"):
         wavenet = make_wavenet(shape).double()
         _, latents, speaker = make_inputs(units=11, batch=1)
-        chunks = list(generation._conditioning(wavenet.conditioner, latents[0].double(), 0))
+        chunks = list(conditioning_chunks(wavenet.conditioner, latents[0].double(), 0))
         assert len(chunks) == 4
         torch.testing.assert_close(
             torch.cat(chunks), all_conditioning(wavenet, latents.double(), speaker)[0], rtol=0, atol=1e-12
         )
 
 
-def test_a_clip_is_the_same_alone_and_in_a_batch(monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK_UNITS", 4)
-    torch.set_num_threads(3)  # streams on several threads
-    try:
-        wavenet = make_wavenet("odd channels")
-        _, latents, _ = make_inputs(units=13, batch=4)
-        clips = [latents[0], latents[1, :, :5], latents[2, :, :9], latents[3, :, :4]]
-        options = SamplingOptions(seed=3)
-        together = sample_waveforms(wavenet, clips, [0, 1, 2, 0], options, streams=[7, 0, 2, 9])
-        for clip, speaker, stream, batched in zip(clips, [0, 1, 2, 0], [7, 0, 2, 9], together, strict=True):
-            (alone,) = sample_waveforms(wavenet, [clip], [speaker], options, streams=[stream])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_a_clip_is_the_same_alone_and_in_company(precision, monkeypatch):
+    monkeypatch.setattr(waveform, "ROWS", 3)  # some clips wait
+    wavenet = make_wavenet("odd channels")
+    _, latents, _ = make_inputs(units=13, batch=8)
+    clips = [latents[i, :, :units] for i, units in enumerate([13, 5, 9, 4, 12, 1, 13, 8])]
+    speakers, streams = [0, 1, 2, 0, 1, 2, 0, 1], [7, 0, 2, 9, 0, 1, 3, 4]
+    options = SamplingOptions(seed=3)
+    precision = precision if HAS_VECTORS else "float32"
+    for threads in (1, 2):
+        together = sample_waveforms(wavenet, clips, speakers, options, streams, precision, threads)
+        for clip, speaker, stream, batched in zip(clips, speakers, streams, together, strict=True):
+            (alone,) = sample_waveforms(wavenet, [clip], [speaker], options, [stream], precision)
             assert len(batched) == clip.shape[1] * HOP
             np.testing.assert_array_equal(alone, batched)
-    finally:
-        torch.set_num_threads(1)
 
 
-def test_continued_sampling_equals_uninterrupted():
+@KERNELS
+def test_continued_sampling_equals_uninterrupted(vectors):
     wavenet = make_wavenet("kernel 3")
-    weights, options = step_weights(wavenet), SamplingOptions(temperature=0.8, top_p=0.9)
+    sampler, options = Sampler(wavenet, vectors=vectors), SamplingOptions(temperature=0.8, top_p=0.9)
     _, latents, speaker = make_inputs(units=12, batch=1)
-    conditioning = np.ascontiguousarray(all_conditioning(wavenet, latents, speaker)[0].numpy())
+    frames = all_conditioning(wavenet, latents, speaker).contiguous().numpy()
 
     def run(cuts):
-        stream = begin_stream(wavenet, weights, random_stream(0, 0))
-        parts = np.split(conditioning, cuts)
-        return [continue_stream(weights, stream, part, wavenet.hop_length, options) for part in parts]
+        states, random = sampler.streams(1), random_stream(0, 0)
+        return [
+            sampler.sample(states, np.zeros(1, int), part, random.random((1, part.shape[1] * HOP)), options)
+            for part in np.split(frames, cuts, axis=1)
+        ]
 
-    np.testing.assert_array_equal(np.concatenate(run([])), np.concatenate(run([1, 2, 7])))
+    np.testing.assert_array_equal(np.concatenate(run([]), 1), np.concatenate(run([1, 2, 7]), 1))
 
 
-def test_the_torch_path_draws_what_the_kernel_draws(monkeypatch):
-    monkeypatch.setattr(generation, "CHUNK_UNITS", 4)
+def test_the_gpu_path_draws_what_the_kernel_draws():
     wavenet = make_wavenet("odd channels")
     _, latents, _ = make_inputs(units=9, batch=3)
     clips = [latents[0], latents[1, :, :3], latents[2, :, :6]]
     for options in (SamplingOptions(seed=1), SamplingOptions(temperature=0.7, top_p=0.8, seed=2)):
-        compiled = sample_waveforms(wavenet, clips, [0, 1, 2], options)
-        with monkeypatch.context() as patch:
-            patch.setattr(generation, "_sample_compiled", generation._sample_with_torch)
-            plain = sample_waveforms(wavenet, clips, [0, 1, 2], options)
-        for one, other in zip(compiled, plain, strict=True):
+        compiled = sample_waveforms(wavenet, clips, [0, 1, 2], options, precision="float32")
+        chunks = [conditioning_chunks(wavenet.conditioner, clip, i) for i, clip in enumerate(clips)]
+        recorded = sample_on_gpu(wavenet, chunks, [random_stream(options.seed, i) for i in range(3)], options, slots=2)
+        for one, classes in zip(compiled, recorded, strict=True):
             # a draw could differ where float32 rounding moves a class' edge over the random number: about one
             # in a million, and none with these seeds
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one, mu_law_decode(torch.from_numpy(classes), 64).numpy())
 
 
 def kernel_draws(logits, uniforms, options):
@@ -166,10 +176,9 @@ def kernel_draws(logits, uniforms, options):
     wavenet = make_wavenet("kernel 1", classes=len(logits))
     wavenet.output.weight.zero_()
     wavenet.output.bias.copy_(torch.from_numpy(logits))
-    weights = step_weights(wavenet)
-    conditioning = np.zeros((1, 3, 16), np.float32)
-    rings = wavenet_step.empty_rings(weights)
-    return wavenet_step.sample(weights, rings, 0, conditioning, uniforms, options.temperature, options.top_p)
+    sampler = Sampler(wavenet, "float32")
+    frames = np.zeros((1, 1, 3, 16), np.float32)
+    return sampler.sample(sampler.streams(1), np.zeros(1, int), frames, uniforms[None], options)[0]
 
 
 def torch_draws(logits, uniforms, options):
@@ -261,14 +270,15 @@ def test_seed_units_and_speaker_decide_the_audio():
     assert np.abs(audio()).max() <= 1
 
 
-def test_free_running_audio_has_the_likelihood_the_forward_pass_expects():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"] if HAS_VECTORS else ["float32"])
+def test_free_running_audio_has_the_likelihood_the_forward_pass_expects(precision):
     """The mean surprise of what was drawn equals the mean entropy: an error in feeding back would show."""
     wavenet = make_wavenet("two cycles")
     _, latents, speaker = make_inputs(units=500, batch=1)
-    weights = step_weights(wavenet)
-    conditioning = np.ascontiguousarray(all_conditioning(wavenet, latents, speaker)[0].numpy())
-    stream = begin_stream(wavenet, weights, random_stream(0, 0))
-    classes = torch.from_numpy(continue_stream(weights, stream, conditioning, HOP, SamplingOptions()))[None]
+    sampler, frames = Sampler(wavenet, precision), all_conditioning(wavenet, latents, speaker).contiguous().numpy()
+    uniforms = random_stream(0, 0).random((1, 500 * HOP))
+    classes = sampler.sample(sampler.streams(1), np.zeros(1, int), frames, uniforms, SamplingOptions())
+    classes = torch.from_numpy(classes)
     log_p = torch.log_softmax(wavenet.double()(classes, latents.double(), speaker), 1)
     surprise = -log_p.gather(1, classes[:, None])[:, 0]
     difference = surprise - -(log_p.exp() * log_p).sum(1)

@@ -1,14 +1,16 @@
-"""Waveforms from latents, one sample at a time: compiled on CPUs, plain PyTorch on GPUs.
+"""Waveforms from latents, one sample at a time: compiled on CPUs, CUDA graphs on GPUs.
 
-A clip depends on its latents, speaker, seed and stream number alone, never on the clips beside it. On a CPU
-each clip is sampled by itself and several are spread over threads.
+A clip depends on its latents, speaker, seed and stream number alone, never on the clips beside it, bit for bit. On a
+CPU every thread keeps some clips side by side, so that weights are read once for all of them; where one ends, the next
+that waits takes its place.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import zip_longest
-from typing import cast
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +18,18 @@ import torch
 from torch import Tensor
 
 from audio_vq.audio import mu_law_decode
-from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
-from audio_vq.generation.stepper import TorchStepper
-from audio_vq.kernels.wavenet_step import Rings, StepWeights, empty_rings, sample, teacher_forced
-from audio_vq.models.wavenet import Conditioner, GatedLayer, WaveNet
+from audio_vq.generation.conditioning import conditioning_chunks
+from audio_vq.generation.drawing import SamplingOptions, random_stream
+from audio_vq.generation.graph import sample_on_gpu
+from audio_vq.generation.sampler import Classes, Floats, Precision, Sampler
+from audio_vq.kernels.streams import begin_again
+from audio_vq.models.wavenet import WaveNet
 
-__all__ = [
-    "SamplingOptions",
-    "Stream",
-    "begin_stream",
-    "continue_stream",
-    "sample_waveforms",
-    "step_weights",
-    "teacher_forced_logits",
-]
+__all__ = ["Precision", "SamplingOptions", "sample_waveforms", "teacher_forced_logits"]
 
 Waveform = npt.NDArray[np.float32]
-Classes = npt.NDArray[np.int64]
 
-CHUNK_UNITS = 64  # conditioning is made for so many at a time: that of a long clip would fill the memory
-CONTEXT_UNITS = 2  # how far the Conditioner's two convolutions see to either side
-
-
-@dataclass
-class Stream:
-    """Where the sampling of one clip stands; `continue_stream` moves it on."""
-
-    rings: Rings
-    previous: int  # class of the last sample
-    random: np.random.Generator
+ROWS = 32  # clips side by side in one thread: more gain nothing and leave the cache
 
 
 @torch.no_grad()
@@ -54,153 +39,140 @@ def sample_waveforms(
     speakers: Sequence[int] | Tensor,
     options: SamplingOptions,
     streams: Sequence[int] | None = None,
+    precision: Precision = "auto",
+    threads: int | None = None,
 ) -> list[Waveform]:
     """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1].
 
     Args:
-        wavenet: on a CPU (float32 arithmetic) or a GPU.
+        wavenet: on a CPU or a GPU.
         latents: `(dim, units)` per clip, of any lengths, or `(batch, dim, units)`.
         speakers: one index per clip.
         options: how to draw.
         streams: number of each clip's random stream; 0, 1, 2 … by default.
+        precision: of the weights on a CPU; see `sampler.py`.
+        threads: on a CPU; as torch has by default.
     """
     if len(latents) == 0:
         return []
     device = wavenet.embedding.weight.device
     chunks = [
-        _conditioning(wavenet.conditioner, clip.to(device), int(speaker))
+        conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker))
         for clip, speaker in zip(latents, speakers, strict=True)
     ]
     numbers = range(len(chunks)) if streams is None else streams
     randoms = [random_stream(options.seed, number) for number in numbers]
-    draw_classes = _sample_compiled if device.type == "cpu" else _sample_with_torch
-    classes = draw_classes(wavenet, chunks, randoms, options)
+    if device.type == "cpu":
+        sampler = Sampler(wavenet, precision)
+        clips = [
+            _Clip(part, random, clip.shape[1]) for part, random, clip in zip(chunks, randoms, latents, strict=True)
+        ]
+        _sample_clips(sampler, clips, options, threads or torch.get_num_threads())
+        classes = [np.concatenate(clip.classes) for clip in clips]
+    else:
+        classes = sample_on_gpu(wavenet, chunks, randoms, options)
     return [mu_law_decode(torch.from_numpy(c), wavenet.embedding.num_embeddings).numpy() for c in classes]
 
 
-def begin_stream(wavenet: WaveNet, weights: StepWeights, random: np.random.Generator) -> Stream:
-    """A clip before its first sample."""
-    return Stream(empty_rings(weights), wavenet.silence, random)
-
-
-def continue_stream(
-    weights: StepWeights,
-    stream: Stream,
-    conditioning: Waveform,
-    hop_length: int,
-    options: SamplingOptions,
-) -> Classes:
-    """Draws the next frames · hop_length classes of a stream; conditioning `(frames, layers, 2R)`."""
-    uniforms = stream.random.random(len(conditioning) * hop_length)
-    classes = sample(weights, stream.rings, stream.previous, conditioning, uniforms, options.temperature, options.top_p)
-    stream.previous = int(classes[-1])
-    return classes
-
-
 @torch.no_grad()
-def teacher_forced_logits(wavenet: WaveNet, targets: Tensor, latents: Tensor, speakers: Tensor) -> Tensor:
+def teacher_forced_logits(
+    wavenet: WaveNet, targets: Tensor, latents: Tensor, speakers: Tensor, precision: Precision = "auto"
+) -> Tensor:
     """What `WaveNet.forward` returns, `(batch, classes, time)`, from the sampling kernel."""
-    weights = step_weights(wavenet)
-    logits = []
-    for clip, latent, speaker in zip(targets, latents, speakers, strict=True):
-        conditioning = torch.cat(list(_conditioning(wavenet.conditioner, latent, int(speaker))))
-        rings = empty_rings(weights)
-        logits.append(teacher_forced(weights, rings, wavenet.silence, _packed(conditioning), clip.numpy()).T)
-    return torch.from_numpy(np.stack(logits))
+    conditioning = [
+        torch.cat(list(conditioning_chunks(wavenet.conditioner, latent, int(speaker))))
+        for latent, speaker in zip(latents, speakers, strict=True)
+    ]
+    logits = Sampler(wavenet, precision).logits(targets.numpy(), torch.stack(conditioning).float().numpy())
+    return torch.from_numpy(logits).transpose(1, 2)
 
 
-def step_weights(wavenet: WaveNet) -> StepWeights:
-    """The network's weights laid out for the kernel: `(in, out)`, float32."""
-    embedding = wavenet.embedding.weight
-    channels = embedding.shape[1]
-    layers = cast("list[GatedLayer]", list(wavenet.layers))
-    residuals = [layer.residual for layer in layers if layer.residual is not None]
-    # a WaveNet of one layer has no residual matrices: none is still an array of three axes
-    residual = [embedding.new_empty(0, channels, channels), *(linear.weight.T[None] for linear in residuals)]
-    residual_bias = [embedding.new_empty(0, channels), *(linear.bias[None] for linear in residuals)]
-    return StepWeights(
-        embedding=_packed(embedding),
-        taps=_packed(torch.stack([layer.weight for layer in layers]).transpose(2, 3)),
-        dilations=np.array(wavenet.dilations, np.int64),
-        residual=_packed(torch.cat(residual)),
-        residual_bias=_packed(torch.cat(residual_bias)),
-        skip=_packed(wavenet.skip.weight.T),
-        skip_bias=_packed(wavenet.skip.bias),
-        hidden=_packed(wavenet.hidden.weight.T),
-        hidden_bias=_packed(wavenet.hidden.bias),
-        output=_packed(wavenet.output.weight.T),
-        output_bias=_packed(wavenet.output.bias),
-    )
+@dataclass
+class _Clip:
+    """One clip's way through a worker."""
+
+    chunks: Iterator[Tensor]  # of conditioning, (frames, layers, 2R) each
+    random: np.random.Generator
+    units: int
+    frames: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))  # made and not yet used
+    classes: list[Classes] = field(default_factory=list)
+
+    def refill(self) -> bool:
+        """Sees to it that there are frames; False where the clip has ended."""
+        if not len(self.frames):
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                return False
+            self.frames = chunk.float().numpy()
+        return True
 
 
-def _sample_compiled(
-    wavenet: WaveNet,
-    conditioning: list[Iterator[Tensor]],
-    randoms: list[np.random.Generator],
-    options: SamplingOptions,
-) -> list[Classes]:
-    weights = step_weights(wavenet)
-    streams = [begin_stream(wavenet, weights, random) for random in randoms]
-    parts: list[list[Classes]] = [[] for _ in streams]
-    with ThreadPoolExecutor(max_workers=min(len(streams), torch.get_num_threads())) as pool:
-        for chunks in zip_longest(*conditioning):
-            jobs = {
-                i: pool.submit(continue_stream, weights, streams[i], _packed(chunk), wavenet.hop_length, options)
-                for i, chunk in enumerate(chunks)
-                if chunk is not None
-            }
-            for i, job in jobs.items():
-                parts[i].append(job.result())
-    return [np.concatenate(part) for part in parts]
+def _sample_clips(sampler: Sampler, clips: list[_Clip], options: SamplingOptions, threads: int) -> None:
+    """Fills `classes` of all clips, on several threads."""
+    threads = min(threads, len(clips))
+    longest_first = sorted(clips, key=lambda clip: -clip.units)
+    places = threads * ROWS
+    # dealt like cards, so that every thread begins with as much; what does not fit waits for whoever is free
+    hands = [longest_first[first:places:threads] for first in range(threads)]
+    waiting = deque(longest_first[places:])
+    stop = threading.Event()
+
+    def work(hand: list[_Clip]) -> None:
+        _Worker(sampler.fork(), options, len(hand)).run(hand, waiting, stop.is_set)
+
+    with _one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(work, hand) for hand in hands]
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:  # Ctrl-C too: the threads end within a chunk instead of sampling on
+            stop.set()
+            raise
 
 
-def _sample_with_torch(
-    wavenet: WaveNet,
-    conditioning: list[Iterator[Tensor]],
-    randoms: list[np.random.Generator],
-    options: SamplingOptions,
-) -> list[Classes]:
-    stepper = TorchStepper(wavenet, len(randoms))
-    device = wavenet.embedding.weight.device
-    previous = torch.full((len(randoms),), wavenet.silence, device=device)
-    parts: list[list[Classes]] = [[] for _ in randoms]
-    for chunks in zip_longest(*conditioning):
-        frames = [0 if chunk is None else len(chunk) for chunk in chunks]
-        like = next(chunk for chunk in chunks if chunk is not None)
-        # clips that have ended go on with zeros, and what they say is cut off below
-        padded = like.new_zeros(len(chunks), max(frames), *like.shape[1:])  # (B, frames, layers, 2R)
-        time = max(frames) * wavenet.hop_length
-        uniforms = np.zeros((len(chunks), time))
-        for i, chunk in enumerate(chunks):
-            if chunk is not None:
-                padded[i, : frames[i]] = chunk
-                uniforms[i, : frames[i] * wavenet.hop_length] = randoms[i].random(frames[i] * wavenet.hop_length)
-        draws = torch.from_numpy(uniforms).to(device)
-        drawn = torch.empty_like(draws, dtype=torch.int64)
-        for t in range(time):
-            previous = draw(stepper.step(previous, padded[:, t // wavenet.hop_length]), draws[:, t], options)
-            drawn[:, t] = previous
-        classes = drawn.cpu().numpy()
-        for i in range(len(chunks)):
-            parts[i].append(classes[i, : frames[i] * wavenet.hop_length])
-    return [np.concatenate(part) for part in parts]
+class _Worker:
+    """Samples the clips of one thread side by side."""
+
+    def __init__(self, sampler: Sampler, options: SamplingOptions, rows: int) -> None:
+        self.sampler = sampler
+        self.options = options
+        self.states = sampler.streams(rows)
+
+    def run(self, hand: list[_Clip], waiting: deque[_Clip], stopped: Callable[[], bool]) -> None:
+        slots: list[_Clip | None] = list(hand)
+        while not stopped():
+            slots = [self._occupant(slot, clip, waiting) for slot, clip in enumerate(slots)]
+            running = [(slot, clip) for slot, clip in enumerate(slots) if clip is not None]
+            if not running:
+                return
+            self._advance(running)
+
+    def _occupant(self, slot: int, clip: _Clip | None, waiting: deque[_Clip]) -> _Clip | None:
+        """The clip of a slot: where it has ended, the next that waits."""
+        while clip is not None and not clip.refill():
+            begin_again(self.states, slot, self.sampler.silence)
+            clip = waiting.popleft() if waiting else None
+        return clip
+
+    def _advance(self, running: list[tuple[int, _Clip]]) -> None:
+        """As far as all clips have conditioning."""
+        frames = min(len(clip.frames) for _, clip in running)
+        conditioning = np.stack([clip.frames[:frames] for _, clip in running])
+        time = frames * self.sampler.hop_length
+        uniforms = np.stack([clip.random.random(time) for _, clip in running])
+        rows = np.array([slot for slot, _ in running])
+        classes = self.sampler.sample(self.states, rows, conditioning, uniforms, self.options)
+        for (_, clip), drawn in zip(running, classes, strict=True):
+            clip.classes.append(drawn)
+            clip.frames = clip.frames[frames:]
 
 
-def _conditioning(conditioner: Conditioner, latents: Tensor, speaker: int) -> Iterator[Tensor]:
-    """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, in chunks on a fixed grid of units.
-
-    Clip by clip, although a batch would be faster: matrix products of other sizes round differently, and a
-    clip must not depend on its company.
-    """
-    units = latents.shape[1]
-    voice = torch.tensor([speaker], device=latents.device)
-    for start in range(0, units, CHUNK_UNITS):
-        end = min(start + CHUNK_UNITS, units)
-        first, last = max(0, start - CONTEXT_UNITS), min(units, end + CONTEXT_UNITS)
-        frames = conditioner(latents[None, :, first:last], voice)[0]  # (layers, F, 2R)
-        per_unit = frames.shape[1] // (last - first)
-        yield frames[:, (start - first) * per_unit : (end - first) * per_unit].transpose(0, 1)
-
-
-def _packed(tensor: Tensor) -> Waveform:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Torch computes with one thread: its pool would wait busily on the cores that sample."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

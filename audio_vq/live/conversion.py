@@ -7,7 +7,7 @@ import numpy as np
 
 from audio_vq.audio import StreamResampler, Waveform
 from audio_vq.errors import UserError
-from audio_vq.generation.waveform import CHUNK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import CHUNK_UNITS, CONTEXT_UNITS
 from audio_vq.live.wav import PcmReader
 from audio_vq.loudness import LoudnessMeter
 from audio_vq.pretrained import VQVAE
@@ -133,9 +133,7 @@ def convert_live(
 
     written = 0
     units = model.encode_stream(blocks())
-    decoded = model.decode_stream(  # type: ignore[attr-defined]
-        units, voice.speaker, voice.temperature, voice.top_p, voice.seed
-    )
+    decoded = model.decode_stream(units, voice.speaker, voice.temperature, voice.top_p, voice.seed)
     for block in decoded:
         said = block[: heard - written]  # silence completed the last unit
         written += len(said)

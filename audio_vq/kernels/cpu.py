@@ -1,0 +1,18 @@
+"""What this machine's processor can do, asked once."""
+
+import llvmlite.binding as llvm
+
+
+def _features() -> dict[str, bool]:
+    try:
+        return dict(llvm.get_host_cpu_features())
+    except RuntimeError:  # LLVM cannot tell on this machine: nothing is taken for granted
+        return {}
+
+
+_FEATURES = _features()
+
+HAS_VECTORS = all(_FEATURES.get(name, False) for name in ("avx2", "fma"))  # what `vector.py` is written for
+HAS_AVX512 = HAS_VECTORS and _FEATURES.get("avx512f", False)
+HAS_VNNI = HAS_AVX512 and _FEATURES.get("avx512vnni", False)
+HAS_BFLOAT16 = HAS_AVX512 and _FEATURES.get("avx512bf16", False)
