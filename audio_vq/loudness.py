@@ -37,11 +37,15 @@ class LoudnessMeter:
 
     def active_rms(self) -> float:
         """RMS over the frames within 30 dB of the loudest one; 0 where there are none."""
-        last = np.pad(self._rest, (0, -len(self._rest) % FRAME_LENGTH))
-        power = np.concatenate([np.frombuffer(self._power), _frame_power(last)])
+        power = self.frame_power()
         if power.size == 0:
             return 0.0
         return float(np.sqrt(power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)].mean()))
+
+    def frame_power(self) -> npt.NDArray[np.float64]:
+        """Mean square of every frame of `FRAME_LENGTH` samples; silence completes the last one."""
+        last = np.pad(self._rest, (0, -len(self._rest) % FRAME_LENGTH))
+        return np.concatenate([np.frombuffer(self._power), _frame_power(last)])
 
     def gain(self, target_db: float) -> float:
         """What brings active speech to `target_db` within the peak limit; 1 for silence."""

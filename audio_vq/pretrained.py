@@ -29,10 +29,10 @@ from audio_vq.checkpoint import (
 )
 from audio_vq.config import ModelConfig, PriorConfig
 from audio_vq.errors import UserError
-from audio_vq.generation.sampler import Precision, choose_precision
+from audio_vq.generation.sampler import choose_precision
 from audio_vq.generation.streaming import StreamState, WaveformStream
 from audio_vq.generation.units import sample_units
-from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
+from audio_vq.generation.waveform import SamplingOptions, sample_each
 from audio_vq.loudness import LoudnessMeter
 from audio_vq.models.chunks import ChunkEncoder, IncrementalEncoder
 from audio_vq.models.prior import PriorModel, build_prior
@@ -51,7 +51,7 @@ class VQVAE:
         config: ModelConfig,
         info: CheckpointInfo,
         device: torch.device | str = "cpu",
-        precision: Precision = "auto",
+        precision: str = "auto",
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.config = config
@@ -60,7 +60,7 @@ class VQVAE:
         self.precision = choose_precision(precision)  # of the decoder's weights when it samples on a CPU
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: Precision = "auto") -> "VQVAE":
+    def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: str = "auto") -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
 
         `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32, bfloat16 or int8.
@@ -193,11 +193,20 @@ class VQVAE:
         `streams` numbers the random streams, for other draws of the same units; by default all are 0, as in `decode`.
         """
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        latents = [self._lookup(sequence) for sequence in units]
+        ended = dict(self.decode_each(units, speakers, options, streams or [0] * len(units)))
+        return [ended[index] for index in range(len(units))]
+
+    def decode_each(
+        self,
+        units: Sequence[Units | Sequence[int]],
+        speakers: Sequence[str],
+        options: SamplingOptions,
+        streams: Sequence[int],
+    ) -> Iterator[tuple[int, Waveform]]:
+        """As `decode_many`, but yields (number of the sequence, waveform) when it is done."""
         voices = [self.speaker_index(name) for name in speakers]
-        return sample_waveforms(
-            self.network.wavenet, latents, voices, options, streams or [0] * len(latents), self.precision
-        )
+        latents = [self._lookup(sequence) for sequence in units]
+        yield from sample_each(self.network.wavenet, latents, voices, options, streams, self.precision)
 
     def decode_stream(
         self,

@@ -13,7 +13,7 @@ FLOORS = {
     "checkpoint": 3,
     "pretrained": 4,
     "encoding": 5, "live": 5,
-    "training": 6, "analysis": 6,
+    "training": 6, "analysis": 6, "conversion": 6,
     "bench": 7,
     "cli": 8,
 }  # fmt: skip

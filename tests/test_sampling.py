@@ -11,7 +11,7 @@ from scipy import stats
 
 from audio_vq.audio import mu_law_decode
 from audio_vq.errors import UserError
-from audio_vq.generation import conditioning, waveform
+from audio_vq.generation import conditioning, workers
 from audio_vq.generation.conditioning import conditioning_chunks
 from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
 from audio_vq.generation.graph import sample_on_gpu
@@ -125,7 +125,7 @@ def test_conditioning_in_chunks_equals_that_of_the_whole_clip(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_a_clip_is_the_same_alone_and_in_company(precision, monkeypatch):
-    monkeypatch.setattr(waveform, "ROWS", 3)  # some clips wait
+    monkeypatch.setattr(workers, "ROWS", 3)  # some clips wait
     wavenet = make_wavenet("odd channels")
     _, latents, _ = make_inputs(units=13, batch=8)
     clips = [latents[i, :, :units] for i, units in enumerate([13, 5, 9, 4, 12, 1, 13, 8])]

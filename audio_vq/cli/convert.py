@@ -11,6 +11,7 @@ from audio_vq.cli.options import (
     Device,
     Force,
     OutFolder,
+    Precision,
     Seed,
     Temperature,
     TopP,
@@ -19,6 +20,7 @@ from audio_vq.cli.options import (
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
+    from audio_vq.generation.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
 
@@ -32,6 +34,7 @@ def convert(
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     seed: Seed = 0,
+    precision: Precision = "auto",
     device: Device = "auto",
     force: Force = False,
     live: Annotated[
@@ -51,15 +54,17 @@ def convert(
 
     Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
     """
+    from audio_vq.generation.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
+    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     targets = list(dict.fromkeys(to))
     if live:
         if len(inputs) != 1:
             raise UserError(f"--live follows one input, got {len(inputs)}")
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
-        model = _with_voices(VQVAE.from_pretrained(checkpoint, device), targets)
+        model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
         from audio_vq.live.conversion import Voice
 
         run_live(model, listened, Voice(targets[0], temperature, top_p, seed), file)
@@ -71,8 +76,8 @@ def convert(
     recordings = find_audio_files(inputs)
     files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
     wanted = still_to_write(list(files.values()), force)
-    model = _with_voices(VQVAE.from_pretrained(checkpoint, device), targets)
-    _convert_files(model, {pair: file for pair, file in files.items() if file in wanted}, temperature, top_p, seed)
+    model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
+    _convert_files(model, {pair: file for pair, file in files.items() if file in wanted}, options)
 
 
 def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
@@ -81,20 +86,20 @@ def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
     return model
 
 
-def _convert_files(
-    model: "VQVAE", files: dict[tuple[Path, str], Path], temperature: float, top_p: float, seed: int
-) -> None:
+def _convert_files(model: "VQVAE", files: dict[tuple[Path, str], Path], options: "SamplingOptions") -> None:
     """Writes the files, named by recording and speaker."""
     from audio_vq.audio import write_audio
+    from audio_vq.conversion import Wish, convert_all
     from audio_vq.data.progress import progress_bar
-    from audio_vq.encoding import encode_sources, file_sources
+    from audio_vq.encoding import file_sources
 
+    recordings = list(dict.fromkeys(path for path, _ in files))
+    sources = file_sources(recordings, model.sample_rate)
+    voices = {path: tuple(name for recording, name in files if recording == path) for path in recordings}
+    wishes = [Wish(source, voices[path]) for path, source in zip(recordings, sources, strict=True)]
     with progress_bar("converting", total=len(files)) as bar:
-        for path in dict.fromkeys(path for path, _ in files):
-            missing = [name for recording, name in files if recording == path]
-            (sequence,) = encode_sources(model, file_sources([path], model.sample_rate))
-            voices = model.decode_many([sequence.units] * len(missing), missing, temperature, top_p, seed)
-            for name, audio in zip(missing, voices, strict=True):
-                write_audio(files[path, name], audio[: sequence.num_samples], model.sample_rate)
-                print(files[path, name])
-                bar.advance()
+        for wish, speaker, waveform in convert_all(model, wishes, options):
+            file = files[recordings[wish], speaker]
+            write_audio(file, waveform, model.sample_rate)
+            print(file)
+            bar.advance()

@@ -15,6 +15,12 @@ Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
 Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of the decoder's weights on a CPU: auto (the fastest that is faithful), float32, bfloat16, int8."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OutFolder = Annotated[Path, typer.Option(help="Folder for the results.")]

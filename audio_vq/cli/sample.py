@@ -9,6 +9,7 @@ from audio_vq.cli.options import (
     Device,
     Force,
     OutFolder,
+    Precision,
     Seed,
     Temperature,
     TopP,
@@ -27,6 +28,7 @@ def sample(
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     seed: Seed = 0,
+    precision: Precision = "auto",
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -42,7 +44,7 @@ def sample(
         raise UserError(f"--count {count}; expected at least 1")
     files = [out / f"{speaker}_{number}.wav" for number in range(1, count + 1)]
     refuse_existing([*files, out / "units.jsonl"], force)
-    model = VQVAE.from_pretrained(checkpoint, device)
+    model = VQVAE.from_pretrained(checkpoint, device, precision)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
     drawn = unit_prior.sample(speaker, seconds, count, seed, temperature, top_p)

@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 FASTEST_FAITHFUL: Precision = "int8"
 
 
-def choose_precision(wanted: Precision) -> Precision:
+def choose_precision(wanted: str) -> Precision:
     """What `auto` means here. Raises UserError for unknown formats and for those this processor has no kernel for."""
     if wanted not in get_args(Precision):
         raise UserError(f"precision {wanted!r}; expected one of {', '.join(get_args(Precision))}")
@@ -41,7 +41,7 @@ def choose_precision(wanted: Precision) -> Precision:
         raise UserError(
             f"precision {wanted} needs a processor with AVX2 and FMA; this one has not: give float32 or auto"
         )
-    return wanted
+    return cast("Precision", wanted)
 
 
 class Sampler:
