@@ -87,7 +87,8 @@ class TrainConfig:
     validation_crops: int = 32
     save_minutes: float = 5.0  # longest time between checkpoints
     gradient_accumulation: int = 1
-    mixed_precision: str = "no"  # "no" or "bf16"
+    # "bf16"; "no" = float32; "auto" = bf16 where it pays: all of the model on GPUs, the compiled decoder on CPUs
+    mixed_precision: str = "auto"
     threads: int = 0  # CPU threads; 0 = all cores
 
 

@@ -76,7 +76,8 @@ class VectorQuantizer(nn.Module):
     def statistics(self, latents: Tensor, units: Tensor) -> CodebookStatistics:
         flat = latents.transpose(1, 2).reshape(-1, latents.shape[1]).float()  # (B·T, dim)
         one = units.flatten()
-        counts = torch.bincount(one, minlength=self.codebook_size).float()
+        # not bincount, for which a GPU has to wait: it looks for the largest unit first
+        counts = self.ema_counts.new_zeros(self.codebook_size).index_add_(0, one, torch.ones_like(flat[:, 0]))
         sums = torch.zeros_like(self.codebook).index_add_(0, one, flat)
         return CodebookStatistics(counts, sums)
 
@@ -88,8 +89,8 @@ class VectorQuantizer(nn.Module):
             return
         self.ema_counts.lerp_(statistics.counts, 1 - self.ema_decay)
         self.ema_sums.lerp_(statistics.sums, 1 - self.ema_decay)
-        alive = self.ema_counts > 1e-3
-        self.codebook[alive] = self.ema_sums[alive] / self.ema_counts[alive, None]
+        alive = (self.ema_counts > 1e-3)[:, None]
+        self.codebook.copy_(torch.where(alive, self.ema_sums / self.ema_counts[:, None], self.codebook))
 
     @torch.no_grad()
     def place(self, which: Tensor, vectors: Tensor) -> None:
@@ -100,10 +101,18 @@ class VectorQuantizer(nn.Module):
         self.steps_unused[which] = 0
 
     @torch.no_grad()
-    def restart(self, latents: Tensor, after: int, generator: torch.Generator) -> int:
-        """Moves vectors unused for `after` steps to random latents `(batch, dim, time)`; returns how many."""
-        dead = torch.nonzero(self.steps_unused >= after).flatten()
+    def restart(self, latents: Tensor, after: int, generator: torch.Generator) -> Tensor:
+        """Moves vectors unused for `after` steps to random latents `(batch, dim, time)`; returns how many, a scalar.
+
+        Nothing here depends on how many there are, so that a GPU need not be asked.
+        """
         candidates = latents.transpose(1, 2).reshape(-1, latents.shape[1])
-        order = torch.randperm(len(candidates), generator=generator)[: len(dead)].to(latents.device)
-        self.place(dead[: len(order)], candidates[order])
-        return min(len(dead), len(order))
+        order = torch.randperm(len(candidates), generator=generator).to(latents.device, non_blocking=True)
+        dead = self.steps_unused >= after
+        turn = dead.cumsum(0) - 1  # of each dead vector among them
+        moved = dead & (turn < len(candidates))
+        vectors = candidates[order[turn.clamp(0, len(candidates) - 1)]]
+        for tensor, value in ((self.codebook, vectors), (self.ema_sums, vectors), (self.ema_counts[:, None], 1.0)):
+            tensor.copy_(torch.where(moved[:, None], value, tensor))
+        self.steps_unused.masked_fill_(moved, 0)
+        return moved.sum()

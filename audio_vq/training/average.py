@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
@@ -21,12 +22,14 @@ class WeightAverage:
     def update(self, model: nn.Module) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        current = model.state_dict()
+        current, floating = model.state_dict(), []
         for name, average in self.model.state_dict().items():
             if average.is_floating_point():
-                average.lerp_(current[name], 1 - decay)
+                floating.append((average, current[name]))
             else:
                 average.copy_(current[name])
+        averages, values = (list(tensors) for tensors in zip(*floating, strict=True))
+        get_ema_multi_avg_fn(decay)(averages, values, self.updates)
 
     def reset(self, model: nn.Module) -> None:
         """Begins again at the current weights: after a jump that must not be averaged over."""

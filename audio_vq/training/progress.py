@@ -1,6 +1,7 @@
 """The live line of a training: a bar on a terminal, a line now and then in a log. Always on stderr."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,7 +44,10 @@ class ProgressLine:
         if self.bar:
             self.bar.stop()
 
-    def update(self, state: TrainingState, seconds: float, progress: float, bits: Tensor, status: str) -> None:
+    def update(
+        self, state: TrainingState, seconds: float, progress: float, bits: Tensor, status: Callable[[], str]
+    ) -> None:
+        """`status` is asked only when there is something to show: it may have to wait for a GPU."""
         self._bits.append(bits.detach())  # read later: reading now would make a GPU wait
         now = time.perf_counter()
         if now - self._shown < (REFRESH_SECONDS if self.bar else LOG_SECONDS):
@@ -56,7 +60,7 @@ class ProgressLine:
         self._mark = (seconds, state.audio_seconds)
         recent = float(sum(self._bits[-20:]) / len(self._bits[-20:]))
         left = _clock(seconds * (1 / max(progress, 1e-6) - 1)) if progress < 1 else "0:00"
-        text = f"step {state.step}  {recent:.3f} bits  {status}  {self.audio_seconds_per_second:.1f} s/s  {left} left"
+        text = f"step {state.step}  {recent:.3f} bits  {status()}  {self.audio_seconds_per_second:.1f} s/s  {left} left"
         if self.bar:
             self.bar.update(self.task_id, completed=min(progress, 1.0), description=text)
         elif self.enabled:

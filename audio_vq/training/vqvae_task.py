@@ -20,6 +20,7 @@ from audio_vq.errors import UserError
 from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
 from audio_vq.models.vqvae import VQVAEModel, build_vqvae
 from audio_vq.training.loop import StepResult, Validation
+from audio_vq.training.prefetch import Batch, Prefetch
 from audio_vq.units import perplexity, usage, used_units
 
 LATENTS_PER_CENTRE = 50  # for the k-means start
@@ -59,7 +60,12 @@ class VQVAETask:
         self.crops = train_crops
         self.validation = valid_crops.fixed(train.validation_crops)
         self.seconds_per_batch = train.batch_size * train.crop_length / config.sample_rate
-        self._recent = np.zeros(config.quantizer.codebook_size)  # unit counts, fading over some hundred steps
+        # unit counts, fading over some hundred steps; on the device, like everything a step touches: nothing waits
+        self._recent = torch.zeros(config.quantizer.codebook_size, device=device)
+        self._quantizing: bool | None = None  # the network's own flag; unknown until the first step
+        self._prefetch = Prefetch(self._batch, device)
+        assert isinstance(self.network, VQVAEModel)
+        self.network.wavenet.bfloat16_products = train.mixed_precision == "auto"
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Decoder, encoder, filterbank: a rate each, so that a decoder in a hurry does not drag the encoder along."""
@@ -83,9 +89,12 @@ class VQVAETask:
         """Places the codebook at k-means centres of encoder outputs when quantisation begins."""
         assert isinstance(network, VQVAEModel)
         quantizer = network.quantizer
-        if bool(quantizer.started) or progress < self.config.quantizer.continuous_share:
+        if self._quantizing is None:
+            self._quantizing = bool(quantizer.started)
+        if self._quantizing or progress < self.config.quantizer.continuous_share:
             return False
         quantizer.started.fill_(True)
+        self._quantizing = True
         if not self.config.quantizer.kmeans_start:
             return False
         needed = LATENTS_PER_CENTRE * quantizer.codebook_size
@@ -108,35 +117,34 @@ class VQVAETask:
             yield latents
 
     def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
-        assert isinstance(self.network, VQVAEModel)
-        crops = self.crops.batch(step, rank)
-        losses = model(
-            crops.waveform.to(self.device),
-            crops.speaker.to(self.device),
-            quantize=bool(self.network.quantizer.started),
-        )
+        batch = self._prefetch.batch(step, rank)
+        losses = model(batch.waveform, batch.speaker, quantize=bool(self._quantizing))
         return StepResult(losses.total, losses.reconstruction, losses)
+
+    def _batch(self, step: int, rank: int) -> Batch:
+        crops = self.crops.batch(step, rank)
+        return Batch(crops.waveform, crops.speaker)
 
     def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
         """The codebook's moving averages and restarts, from the latents of all processes."""
         assert isinstance(network, VQVAEModel)
         quantizer, losses = network.quantizer, result.payload
-        if not bool(quantizer.started):
+        if not self._quantizing:
             return
         statistics = quantizer.statistics(losses.latents, losses.units)
         counts = accelerator.reduce(statistics.counts)
         quantizer.update(type(statistics)(counts, accelerator.reduce(statistics.sums)))
-        self._recent = 0.99 * self._recent + counts.cpu().numpy()
+        self._recent = 0.99 * self._recent + counts
         after = self.config.quantizer.restart_after
         if after:
             generator = torch.Generator().manual_seed(hash((self.seed, step)) % 2**63)
             quantizer.restart(accelerator.gather(losses.latents), after, generator)
 
     def status(self) -> str:
-        if not self._recent.sum():
+        recent = self._recent.cpu().numpy()
+        if not recent.sum():
             return "not yet quantised"
-        used = int((self._recent > 0.5).sum())
-        return f"perplexity {perplexity(self._recent):.0f}  units {used}/{len(self._recent)}"
+        return f"perplexity {perplexity(recent):.0f}  units {(recent > 0.5).sum()}/{len(recent)}"
 
     def validate(self, network: nn.Module) -> Validation:
         assert isinstance(network, VQVAEModel)
