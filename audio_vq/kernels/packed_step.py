@@ -168,7 +168,7 @@ def teacher_forced(
     return logits
 
 
-@compiled()
+@compiled(forceinline=True)
 def _step(
     packed: PackedWeights, states: StreamStates, slots: Ints, conditioning: Floats, time: int, work: Workspace
 ) -> _Step:
@@ -217,12 +217,12 @@ def _step(
     )
 
 
-@compiled()
+@compiled(forceinline=True)
 def _address(array: npt.NDArray[np.generic]) -> np.int64:
     return np.int64(array.ctypes.data)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _predict(kind: Any, step: _Step, t: int, time: int) -> None:
     """Logits of sample t for all rows, after the classes in `states.previous`."""
     phase = t % step.ahead
@@ -240,7 +240,7 @@ def _predict(kind: Any, step: _Step, t: int, time: int) -> None:
     _head(kind, step)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _multiply_ahead(kind: Any, step: _Step, t: int, block: int) -> None:
     """Gate inputs of `block` samples from t on, as far as they are known: conditioning and the past."""
     ring = 0
@@ -256,7 +256,7 @@ def _multiply_ahead(kind: Any, step: _Step, t: int, block: int) -> None:
         ring += (step.kernel_size - 1) * dilation
 
 
-@compiled()
+@compiled(forceinline=True)
 def _layer(kind: Any, step: _Step, layer: int, ring: int, t: int, phase: int) -> None:
     """One gated layer of one sample: x and the sum of skips, for all rows."""
     dilation = read_int(step.dilations + _INT * layer)
@@ -285,7 +285,7 @@ def _layer(kind: Any, step: _Step, layer: int, ring: int, t: int, phase: int) ->
     )  # fmt: skip
 
 
-@compiled()
+@compiled(forceinline=True)
 def _head(kind: Any, step: _Step) -> None:
     """Logits from the sums of skips."""
     matrix = step.layers * (step.kernel_size + 1)
@@ -294,7 +294,7 @@ def _head(kind: Any, step: _Step) -> None:
     _dense(kind, step, step.hidden, _FLOAT * step.skip, step.logits, step.output_bias, step.classes, matrix + 1)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _dense(kind: Any, step: _Step, x: int, x_stride: int, y: int, bias: int, outputs: int, matrix: int) -> None:
     """Y = bias + relu(x) @ matrix for all rows; x is overwritten."""
     for r in range(step.rows):
@@ -309,14 +309,14 @@ def _dense(kind: Any, step: _Step, x: int, x_stride: int, y: int, bias: int, out
     )  # fmt: skip
 
 
-@compiled()
+@compiled(forceinline=True)
 def _condition(step: _Step, z: int, layer: int, frame: int) -> None:
     for r in range(step.rows):
         row = (r * step.frames + frame) * step.layers + layer
         copy_bytes(z + r * step.row_z, step.conditioning + row * step.row_z, step.row_z)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _gather(step: _Step, layer: int, ring: int, back: int, block: int) -> None:
     """Puts the layer's inputs of `back` samples ago, for the next `block` samples, into `inputs` (block, rows, R)."""
     length = (step.kernel_size - 1) * read_int(step.dilations + _INT * layer)
@@ -331,7 +331,7 @@ def _gather(step: _Step, layer: int, ring: int, back: int, block: int) -> None:
             place = place + 1 if place + 1 < length else 0
 
 
-@compiled()
+@compiled(forceinline=True)
 def _remember(step: _Step, r: int, layer: int, ring: int, length: int) -> None:
     """Writes row r of `inputs` over the oldest entry of the layer's ring."""
     if length:
@@ -344,7 +344,7 @@ def _remember(step: _Step, r: int, layer: int, ring: int, length: int) -> None:
         write_int(following, newest + 1 if newest + 1 < length else 0)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _multiply_taps(kind: Any, step: _Step, z: int, layer: int, k: int, rows: int) -> None:
     """Adds `inputs` times tap k of the layer to z."""
     weights, scales = _matrix(step, layer * (step.kernel_size + 1) + k)
@@ -354,7 +354,7 @@ def _multiply_taps(kind: Any, step: _Step, z: int, layer: int, k: int, rows: int
     )  # fmt: skip
 
 
-@compiled()
+@compiled(forceinline=True)
 def _matrix(step: _Step, matrix: int) -> tuple[int, int]:
     """Addresses of a matrix' weights and scales."""
     place = step.matrices + 2 * _INT * matrix
