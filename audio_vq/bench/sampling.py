@@ -141,6 +141,7 @@ def _speed(decoder: Decoder, rates: Rates, name: str) -> Measurement:
         baseline=decoder.prefix + baseline if baseline else None,
         context={
             **decoder.context,
+            "best_round": rates.best(name),
             "streams": streams,
             "precision": choose_precision(setting.precision) if setting else "float32",
             **({"threads": setting.threads} if setting and setting.threads else {}),

@@ -142,7 +142,7 @@ def _print_table(rows: Sequence["Measurement"], context: dict[str, Any]) -> None
     table.add_column("of")
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g} × "
-        own = {key: value for key, value in row.context.items() if key not in context}
+        own = {key: value for key, value in row.context.items() if key not in (*context, "best_round")}
         of = ", ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in own.items())
         value = f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:.3g}"
         table.add_row(row.name, f"{value} {row.unit}", ratio + (row.baseline or ""), of)
