@@ -156,6 +156,18 @@ def test_a_batch_of_chunks_has_one_shape(models):
     assert shapes == {(3, len(model.chunk_encoder.buffer().waveform))}
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu(model):
+    """Latents as on the CPU, in float32 and not in TF32; live units the offline ones to the bit."""
+    on_gpu = VQVAE(model_with(model.config.encoder).network, model.config, model.info, "cuda")
+    waveform = noise(5 * CHUNK_UNITS * model.hop_length + 7)
+    latents = model.latents(waveform, 16000)
+    np.testing.assert_allclose(on_gpu.latents(waveform, 16000), latents, atol=1e-4 * np.abs(latents).max())
+    offline = on_gpu.encode(waveform, 16000, match_level=False)
+    assert list(on_gpu.encode_stream(np.split(waveform, 3 * [0] + [999, 5000]))) == offline.tolist()
+
+
 def test_files_are_encoded_as_their_waveforms(models, tmp_path):
     """Two channels at another rate; a float file above full scale; one longer than is kept in memory."""
     model = models["filterbank"]
@@ -224,5 +236,10 @@ def test_reading_waits_for_computing(models):
             read += 1
             yield noise(CHUNK_UNITS * 64)
 
-    for done, _ in enumerate(encoder.units(encoder.cut(blocks()))):
-        assert read <= done + READ_AHEAD + 3  # one that is handed out, one that is cut, one whose margin is
+    torch.set_num_threads(2)
+    try:
+        for done, _ in enumerate(encoder.units(encoder.cut(blocks()))):
+            # beside those that wait: one that is handed out, one that is cut, one whose margin is
+            assert read <= done + 2 * READ_AHEAD + 3
+    finally:
+        torch.set_num_threads(1)

@@ -16,11 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoding import ENCODERS, model_with, noise
 
-from audio_vq import VQVAE
 from audio_vq.audio import resample
 from audio_vq.cli import main
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import CHUNK_UNITS, CONTEXT_UNITS
 from audio_vq.live.conversion import FixedGain, RunningGain, Voice, convert_live, latency_of
 from audio_vq.live.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
 from audio_vq.live.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header
@@ -30,25 +28,6 @@ from audio_vq.loudness import LoudnessMeter
 @pytest.fixture(scope="module")
 def model():
     return model_with(ENCODERS["filterbank"])
-
-
-def stand_in(self, units, speaker, temperature=1.0, top_p=1.0, seed=0):
-    heard, done = [], 0
-    for unit in units:
-        heard.append(unit)
-        if len(heard) == done + CHUNK_UNITS + CONTEXT_UNITS:
-            yield self.decode(heard, speaker, temperature, top_p, seed)[done * self.hop_length :][
-                : CHUNK_UNITS * self.hop_length
-            ]
-            done += CHUNK_UNITS
-    if len(heard) > done:
-        yield self.decode(heard, speaker, temperature, top_p, seed)[done * self.hop_length :]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _decoder():
-    if not hasattr(VQVAE, "decode_stream"):
-        VQVAE.decode_stream = stand_in
 
 
 @pytest.fixture

@@ -127,6 +127,23 @@ def test_sizes_that_do_not_suit_take_the_plain_path(sizes, compiled):
     assert not compiled
 
 
+@pytest.mark.parametrize("channels", [24, 32])
+def test_autocast_stays_near(channels, compiled):
+    """As Accelerate trains with mixed precision: the plain path, which GPUs take as well, and the compiled one."""
+    net, arguments = wavenet(channels=channels), inputs()
+    expected_loss, expected = plain_oracle(net, *arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = net.loss(*arguments)
+    loss.backward()
+    assert len(compiled) == (channels == 32)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected_loss, rel=2.0**-9)
+    for name, parameter in net.named_parameters():
+        assert parameter.grad.dtype == torch.float32
+        # several roundings of 2^-9 on the way, and ReLUs that they turn
+        assert distance(parameter.grad, expected[name].reshape(parameter.shape)) < 0.2, name
+
+
 def test_without_gradients_the_loss_is_the_same(compiled):
     net, arguments = wavenet(), inputs()
     net.bfloat16_products = True  # for training: validation stays exact

@@ -1,8 +1,1 @@
-"""`audio-vq bench`: one file per theme, each with a function that measures it.
-
-    measure_training(config: ModelConfig, budget: Budget) -> list[Measurement]
-    measure_encoding(config: ModelConfig, budget: Budget) -> list[Measurement]
-    …
-
-`runner.py` calls them; `measurement.py` says what a measurement is and how contenders take turns.
-"""
+"""`audio-vq bench`: a file per theme; `measurement.py` says how things are measured, `runner.py` measures them all."""

@@ -49,6 +49,9 @@ class Rates:
 
     rounds: dict[str, list[float]]
 
+    def best(self, name: str) -> float:
+        return max(self.rounds[name])
+
     def median(self, name: str) -> float:
         return statistics.median(self.rounds[name])
 

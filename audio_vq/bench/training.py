@@ -116,7 +116,7 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
 def _step(model: VQVAEModel, waveform: Tensor, train: TrainConfig) -> Callable[[], float]:
     """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=train.learning_rate)
+    optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
     speaker = torch.arange(len(waveform)) % SPEAKERS
 

@@ -7,6 +7,7 @@ import typer
 
 from audio_vq.cli.align import align
 from audio_vq.cli.analyze import analyze
+from audio_vq.cli.bench import bench
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
 from audio_vq.cli.encode import encode
@@ -57,6 +58,7 @@ app.command()(sample)
 app.command()(align)
 app.command()(analyze)
 app.command()(info)
+app.command()(bench)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The WaveNet one sample at a time in plain PyTorch: for GPUs, and the baseline of `audio-vq bench`."""
+"""The WaveNet one sample at a time in plain PyTorch: what the fast samplers are measured against."""
 
 from typing import cast
 
@@ -21,10 +21,11 @@ class TorchStepper:
         self.wavenet = wavenet
         self.time = 0  # samples so far
         weight = wavenet.embedding.weight
-        self.rings = [
-            weight.new_zeros((wavenet.kernel_size - 1) * dilation, batch, weight.shape[1])
-            for dilation in wavenet.dilations
-        ]  # sample t lies at t modulo length
+        silence = weight.new_zeros(batch, weight.shape[1])
+        # sample t lies at t modulo length
+        self.rings = [[silence] * ((wavenet.kernel_size - 1) * dilation) for dilation in wavenet.dilations]
+        layers = cast("list[GatedLayer]", list(wavenet.layers))
+        self.layers = [(layer.dilation, layer.weight.unbind(), layer.residual) for layer in layers]
 
     @torch.no_grad()
     def step(self, previous: Tensor, conditioning: Tensor) -> Tensor:
@@ -35,17 +36,18 @@ class TorchStepper:
         wavenet = self.wavenet
         x = wavenet.embedding(previous)  # (B, R)
         gates = []
-        layers = cast("list[GatedLayer]", list(wavenet.layers))
-        for layer, ring, frame in zip(layers, self.rings, conditioning.unbind(1), strict=True):
-            z = torch.addmm(frame, x, layer.weight[0].T)  # (B, 2R)
-            for k in range(1, wavenet.kernel_size):
-                z.addmm_(ring[(self.time - k * layer.dilation) % len(ring)], layer.weight[k].T)
-            if len(ring):
+        for (dilation, taps, residual), ring, frame in zip(
+            self.layers, self.rings, conditioning.unbind(1), strict=True
+        ):
+            z = F.linear(x, taps[0]) + frame  # (B, 2R)
+            for k in range(1, len(taps)):
+                z = z + F.linear(ring[(self.time - k * dilation) % len(ring)], taps[k])
+            if ring:
                 ring[self.time % len(ring)] = x
             a, b = z.chunk(2, 1)
             gates.append(torch.tanh(a) * torch.sigmoid(b))
-            if layer.residual is not None:
-                x = x + layer.residual(gates[-1])
+            if residual is not None:
+                x = x + residual(gates[-1])
         self.time += 1
         skip = F.relu(wavenet.skip(torch.cat(gates, 1)))
         return wavenet.output(F.relu(wavenet.hidden(skip)))

@@ -126,6 +126,7 @@ def _block_of(vectors: int) -> Any:
     """Code generator: adds ROWS × (vectors · LANES) of the product, held in registers, to `out`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")  # a copy for each of its many callers would take long to compile
         out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3, 4))
         row, column = arguments[1], arguments[2]
         element = _INT32 if signature.args[4].dtype == types.int32 else _FLOAT
@@ -185,6 +186,7 @@ def _conversion(order: Iterable[int]) -> Any:
     """Code generator: LANES floats from `first` and from `second`, rounded to bfloat16, stored in this order."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
         pairs, values = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
         low, high = (_load(builder, builder.gep(values.data, [arguments[i]]), _FLOATS) for i in (3, 4))
         of = ir.FunctionType(ir.VectorType(_BFloat(), 2 * LANES), [_FLOATS, _FLOATS])

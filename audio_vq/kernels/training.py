@@ -7,10 +7,6 @@ meet. The second goes back, last tile to first, through the layers to the embedd
 sends back d samples waits where its own input lay, which nobody needs any more.
 """
 
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from audio_vq.kernels.elementwise import (
@@ -24,82 +20,15 @@ from audio_vq.kernels.elementwise import (
     keep_positive,
     relu,
 )
-from audio_vq.kernels.products import COMPILE, INNER, Floats, Operand, add_product, by_columns, by_rows
-
-Ints = npt.NDArray[np.int64]
-
-
-class Matrices(NamedTuple):
-    """What tiles `(rows, in)` are multiplied with, all `(…, in, out)`; or the gradients of that.
-
-    R residual channels, S skip channels. As operands in bfloat16, `in` is half as long.
-    """
-
-    past: Operand  # (layers, 2, R, R): for tanh, for σ
-    present: Operand  # (layers, 2, R, R)
-    residual: Operand  # (layers − 1, R, R)
-    skip: Operand  # (layers, R, S)
-    hidden: Operand  # (S, S)
-    output: Operand  # (S, classes)
-
-
-class Vectors(NamedTuple):
-    """Everything else that is learned, and `conditioning`; or the gradients of that."""
-
-    embedding: Floats  # (classes, R)
-    residual: Floats  # (layers − 1, R): biases
-    skip: Floats  # (S,)
-    hidden: Floats  # (S,)
-    output: Floats  # (classes,)
-    conditioning: Floats  # (frames, layers, 2, R)
-
-
-class Network(NamedTuple):
-    forward: Matrices
-    backward: Matrices  # the same matrices transposed
-    vectors: Vectors
-    dilations: Ints  # (layers,)
-    frame: int  # samples that share their conditioning
-    tile: int  # samples; divides the frame's
-
-
-class _Operands(NamedTuple):
-    """Tiles as products read them: along their columns, or along their rows, which is time."""
-
-    channels: Operand
-    skip: Operand
-    classes: Operand
-    channels_time: Operand
-    past_time: Operand
-    dx_time: Operand
-    dz_time: Operand
-    skip_time: Operand
-    dskip_time: Operand
-    classes_time: Operand
-
-
-class _Work(NamedTuple):
-    """Working memory of one clip."""
-
-    inputs: Floats  # (layers, margin + time + margin, R): of every layer, silence around them
-    activations: Floats  # (tiles, layers, 2, tile, R): tanh, σ
-    dskips: Floats  # (tiles, tile, S): gradients of the sum of skip connections
-    z: Floats  # (2, tile, R): the gate's inputs, or their gradients
-    gate: Floats  # (tile, R)
-    dgate: Floats  # (tile, R)
-    dx: Floats  # (tile, R)
-    skip: Floats  # (tile, S)
-    hidden: Floats  # (tile, S)
-    dhidden: Floats  # (tile, S)
-    logits: Floats  # (tile, classes)
-    operands: _Operands
+from audio_vq.kernels.products import COMPILE, INNER, Floats, add_product, by_columns, by_rows
+from audio_vq.kernels.training_memory import Ints, Matrices, Network, Vectors, Work, working_memory
 
 
 @njit(**COMPILE)
 def clip_loss(network: Network, previous: Ints, targets: Ints) -> float:
     """Sum of −ln p(target) over a clip `(time,)`; `previous` are the targets one sample later."""
     tile = network.tile
-    work = _work(network, len(targets), 1)
+    work = working_memory(network, len(targets), 1)
     total = 0.0
     for start in range(0, len(targets), tile):
         _embed(network, work, previous, start)
@@ -114,7 +43,7 @@ def clip_gradients(
 ) -> float:
     """As `clip_loss`; adds the gradients of the sum times `scale` to `matrices` (float32) and `vectors`."""
     tile, tiles = network.tile, len(targets) // network.tile
-    work = _work(network, len(targets), tiles)
+    work = working_memory(network, len(targets), tiles)
     total = 0.0
     for index in range(tiles):
         start = index * tile
@@ -131,51 +60,14 @@ def clip_gradients(
 
 
 @njit(**INNER)
-def _work(network: Network, time: int, tiles: int) -> _Work:
-    """With room for the activations of so many tiles."""
-    layers, channels, classes = len(network.dilations), network.vectors.embedding.shape[1], len(network.vectors.output)
-    tile, skip, margin = network.tile, len(network.vectors.skip), network.dilations.max()
-    inputs = np.empty((layers, margin + time + margin, channels), np.float32)
-    inputs[:, :margin] = 0
-    inputs[:, margin + time :] = 0
-    kind: Any = network.forward.hidden.dtype
-    pair = skip // len(network.forward.hidden)
-    return _Work(
-        inputs=inputs,
-        activations=np.empty((tiles, layers, 2, tile, channels), np.float32),
-        dskips=np.empty((tiles, tile, skip), np.float32),
-        z=np.empty((2, tile, channels), np.float32),
-        gate=np.empty((tile, channels), np.float32),
-        dgate=np.empty((tile, channels), np.float32),
-        dx=np.empty((tile, channels), np.float32),
-        skip=np.empty((tile, skip), np.float32),
-        hidden=np.empty((tile, skip), np.float32),
-        dhidden=np.empty((tile, skip), np.float32),
-        logits=np.empty((tile, classes), np.float32),
-        operands=_Operands(
-            channels=np.empty((tile, channels // pair), kind),
-            skip=np.empty((tile, skip // pair), kind),
-            classes=np.empty((tile, classes // pair), kind),
-            channels_time=np.empty((tile // pair, channels), kind),
-            past_time=np.empty((tile // pair, channels), kind),
-            dx_time=np.empty((tile // pair, channels), kind),
-            dz_time=np.empty((tile // pair, channels), kind),
-            skip_time=np.empty((tile // pair, skip), kind),
-            dskip_time=np.empty((tile // pair, skip), kind),
-            classes_time=np.empty((tile // pair, classes), kind),
-        ),
-    )
-
-
-@njit(**INNER)
-def _embed(network: Network, work: _Work, previous: Ints, start: int) -> None:
+def _embed(network: Network, work: Work, previous: Ints, start: int) -> None:
     margin = network.dilations.max()
     for m in range(network.tile):
         work.inputs[0, margin + start + m] = network.vectors.embedding[previous[start + m]]
 
 
 @njit(**INNER)
-def _layers(network: Network, work: _Work, start: int, activations: Floats) -> None:
+def _layers(network: Network, work: Work, start: int, activations: Floats) -> None:
     """A tile through all layers: their activations `(layers, 2, tile, R)`, next inputs, and `work.skip`."""
     matrices, vectors, buffer = network.forward, network.vectors, work.operands.channels
     tile, last = network.tile, len(network.dilations) - 1
@@ -201,7 +93,7 @@ def _layers(network: Network, work: _Work, start: int, activations: Floats) -> N
 
 
 @njit(**INNER)
-def _outputs(network: Network, work: _Work, targets: Ints, scale: float) -> float:
+def _outputs(network: Network, work: Work, targets: Ints, scale: float) -> float:
     """The loss of a tile, from `work.skip`; `work.logits` become their gradients."""
     matrices, vectors, buffer = network.forward, network.vectors, work.operands.skip
     relu(work.skip)
@@ -214,7 +106,7 @@ def _outputs(network: Network, work: _Work, targets: Ints, scale: float) -> floa
 
 
 @njit(**INNER)
-def _back_from_outputs(network: Network, work: _Work, dskip: Floats, matrices: Matrices, vectors: Vectors) -> None:
+def _back_from_outputs(network: Network, work: Work, dskip: Floats, matrices: Matrices, vectors: Vectors) -> None:
     """Gradients of the output layers, and `dskip` `(tile, S)`."""
     operands, backward = work.operands, network.backward
     hidden, dlogits = by_rows(operands.skip_time, work.hidden), by_rows(operands.classes_time, work.logits)
@@ -236,7 +128,7 @@ def _back_from_outputs(network: Network, work: _Work, dskip: Floats, matrices: M
 
 @njit(**INNER)
 def _back_through_layers(
-    network: Network, work: _Work, start: int, index: int, matrices: Matrices, vectors: Vectors
+    network: Network, work: Work, start: int, index: int, matrices: Matrices, vectors: Vectors
 ) -> None:
     """Gradients of all layers on tile `index`, and `work.dx`, which ends at the embedding."""
     operands, backward, last = work.operands, network.backward, len(network.dilations) - 1
@@ -260,7 +152,7 @@ def _back_through_layers(
 
 @njit(**INNER)
 def _back_through_taps(
-    network: Network, work: _Work, layer: int, start: int, matrices: Matrices, conditioning: Floats
+    network: Network, work: Work, layer: int, start: int, matrices: Matrices, conditioning: Floats
 ) -> None:
     """Gradients of taps and conditioning `(2, R)` from `work.z`; what the layer's input gets is added to `work.dx`."""
     operands, x, tile = work.operands, work.inputs[layer], network.tile

@@ -12,7 +12,6 @@ from audio_vq.live.wav import PcmReader
 from audio_vq.loudness import LoudnessMeter
 from audio_vq.pretrained import VQVAE
 
-INPUT_SECONDS = 0.1  # heard between two looks at what the encoder makes of it: one look costs a chunk's computing
 SPEECH_DB = -50.0  # below full scale; what is softer is taken for a pause
 
 
@@ -30,7 +29,6 @@ class Voice:
 class Latency:
     """How long after a sample was heard its conversion is there, at most, in ms; computing comes on top."""
 
-    hearing: float
     resampling: float
     encoder: float  # what it sees after a unit
     block: float  # units decoded together
@@ -38,20 +36,18 @@ class Latency:
 
     @property
     def total(self) -> float:
-        return self.hearing + self.resampling + self.encoder + self.block + self.decoder
+        return self.resampling + self.encoder + self.block + self.decoder
 
     def __str__(self) -> str:
         return (
-            f"latency {self.total:.0f} ms: input {self.hearing:.0f}, resampling {self.resampling:.0f}, "
-            f"encoder look-ahead {self.encoder:.0f}, one block {self.block:.0f}, "
-            f"conditioning look-ahead {self.decoder:.0f}; and computing"
+            f"latency {self.total:.0f} ms (one block {self.block:.0f}, encoder look-ahead {self.encoder:.0f}, "
+            f"conditioning look-ahead {self.decoder:.0f}, resampling {self.resampling:.0f}) and computing"
         )
 
 
 def latency_of(model: VQVAE, input_rate: int) -> Latency:
     unit = 1000 / model.unit_rate_hz  # ms
     return Latency(
-        hearing=1000 * INPUT_SECONDS,
         resampling=1000 * _resampling_seconds(input_rate, model.sample_rate),
         encoder=1000 * model.chunk_encoder.reach / model.sample_rate,
         block=unit * CHUNK_UNITS,
@@ -127,7 +123,7 @@ def convert_live(
 
     def blocks() -> Iterator[Waveform]:
         nonlocal heard
-        for waveform in _of_length(_waveforms(model, pieces, raw_rate, say), INPUT_SECONDS * model.sample_rate):
+        for waveform in _block_by_block(model, _waveforms(model, pieces, raw_rate, say)):
             heard += len(waveform)
             yield gain.apply(waveform)
 
@@ -157,13 +153,17 @@ def _waveforms(model: VQVAE, pieces: Iterable[bytes], raw_rate: int, say: Callab
         yield resampler.finish()
 
 
-def _of_length(waveforms: Iterable[Waveform], least: float) -> Iterator[Waveform]:
-    """The same samples in pieces of at least so many, but for the last."""
+def _block_by_block(model: VQVAE, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
+    """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
+    block = CHUNK_UNITS * model.hop_length
+    missing = block + CONTEXT_UNITS * model.hop_length + model.chunk_encoder.reach
     waiting: list[Waveform] = []
     for waveform in waveforms:
         waiting.append(waveform)
-        if sum(map(len, waiting)) >= least:
+        missing -= len(waveform)
+        if missing <= 0:
             yield np.concatenate(waiting)
             waiting = []
+            missing += block * (1 + -missing // block)
     if waiting:
         yield np.concatenate(waiting)

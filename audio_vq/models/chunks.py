@@ -29,8 +29,8 @@ from torch import Tensor
 from audio_vq.models.encoder import Convolution
 from audio_vq.models.vqvae import VQVAEModel
 
-CHUNK_UNITS = 64
-CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # one keeps a core's vector units busy; a GPU wants more in parallel
+CHUNK_UNITS = 128  # long enough to keep a core's vector units busy, short enough to be computed anew for a live block
+CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # a GPU wants more in parallel
 READ_AHEAD = 2  # batches of chunks per worker that wait for it
 
 Waveform = npt.NDArray[np.float32]
@@ -154,6 +154,10 @@ class ChunkEncoder:
     def _over(self, work: Callable[[list[Chunk]], list[T]], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, T]]:
         """Workers compute while the caller's thread reads ahead; on a GPU, one worker keeps it busy."""
         workers = torch.get_num_threads() if self.device.type == "cpu" else 1
+        if self.device.type == "cpu" and workers == 1:  # nothing to gain from handing over
+            for group in _groups(chunks, self.batch):
+                yield from zip(group, work(group), strict=True)
+            return
         waiting: deque[tuple[list[Chunk], Future[list[T]]]] = deque()
         with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for group in _groups(chunks, self.batch):

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from audio_vq.kernels import products, training
+from audio_vq.kernels.training_memory import Matrices, Network, Vectors
 
 CACHE = 512 * 1024  # bytes for a tile's activations: half of a usual second-level cache
 
@@ -90,11 +91,11 @@ class _CompiledLoss(torch.autograd.Function):
         _, frames, layers, gates = conditioning.shape
         frame = targets.shape[1] // frames
         tile = tile_length(frame, layers, gates // 2)
-        forward = training.Matrices(*(operand(matrix) for matrix in matrices))
-        backward = training.Matrices(*(operand(matrix.mT) for matrix in matrices))
+        forward = Matrices(*(operand(matrix) for matrix in matrices))
+        backward = Matrices(*(operand(matrix.mT) for matrix in matrices))
         vectors = _vectors(weights)
         networks = [
-            training.Network(forward, backward, training.Vectors(*(*vectors, each.numpy())), dilations, frame, tile)
+            Network(forward, backward, Vectors(*(*vectors, each.numpy())), dilations, frame, tile)
             for each in conditioning.contiguous().unflatten(3, (2, -1))
         ]
         if not settings.gradients:
@@ -105,10 +106,8 @@ class _CompiledLoss(torch.autograd.Function):
         dconditioning = torch.zeros_like(conditioning, memory_format=torch.contiguous_format)
 
         def clip(i: int) -> float:
-            to_matrices = training.Matrices(*(each[i].numpy() for each in dmatrices))
-            to_vectors = training.Vectors(
-                *(each[i].numpy() for each in (*dvectors, dconditioning.unflatten(3, (2, -1))))
-            )
+            to_matrices = Matrices(*(each[i].numpy() for each in dmatrices))
+            to_vectors = Vectors(*(each[i].numpy() for each in (*dvectors, dconditioning.unflatten(3, (2, -1)))))
             scale = 1 / targets.numel()
             return training.clip_gradients(networks[i], previous[i], classes[i], scale, to_matrices, to_vectors)
 
@@ -123,14 +122,14 @@ class _CompiledLoss(torch.autograd.Function):
 
 
 def _matrices(weights: DecoderWeights) -> list[Tensor]:
-    """In the order of `training.Matrices`, `(…, in, out)`."""
+    """In the order of `Matrices`, `(…, in, out)`."""
     skip = weights.skip.unflatten(1, (len(weights.taps), -1)).movedim(0, -1)  # (layers, R, S)
     taps = weights.taps.unflatten(2, (2, -1)).mT  # (layers, 2, 2, R, R)
     return [taps[:, 1], taps[:, 0], weights.residual.mT, skip, weights.hidden.mT, weights.output.mT]
 
 
 def _vectors(weights: DecoderWeights) -> list[Any]:
-    """In the order of `training.Vectors`, without the conditioning."""
+    """In the order of `Vectors`, without the conditioning."""
     biases = (weights.residual_bias, weights.skip_bias, weights.hidden_bias, weights.output_bias)
     return [each.detach().contiguous().numpy() for each in (weights.embedding, *biases)]
 

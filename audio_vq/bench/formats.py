@@ -1,0 +1,55 @@
+"""What weight formats change: the divergence of their predictions from those of float32, on speech."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audio_vq.audio import mu_law_encode
+from audio_vq.bench.decoder import Decoder
+from audio_vq.bench.measurement import Measurement
+from audio_vq.bench.sampling import supported_precisions
+from audio_vq.generation.drawing import SamplingOptions
+from audio_vq.generation.sampler import Precision
+from audio_vq.generation.waveform import sample_waveforms, teacher_forced_logits
+
+NAMES: dict[Precision, str] = {
+    "bfloat16": "wavenet_bfloat16_kl_nats_per_sample",
+    "int8": "wavenet_int8_kl_nats_per_sample",
+}
+
+
+def measure_formats(decoder: Decoder, wanted: Callable[[str], bool]) -> list[Measurement]:
+    """KL(float32 ‖ format) per sample, both reading the same speech (teacher forcing)."""
+    own = decoder.targets is None
+    targets = _own_speech(decoder) if decoder.targets is None else decoder.targets
+    exact = _log_probabilities(decoder, targets, "float32")
+    rows = []
+    for precision, name in NAMES.items():
+        if precision not in supported_precisions() or not wanted(decoder.prefix + name):
+            continue
+        rough = _log_probabilities(decoder, targets, precision)
+        divergence = (exact.exp() * (exact - rough)).sum(1).mean().item()
+        context = {
+            **decoder.context,
+            "precision": precision,
+            "speech": "the decoder's own" if own else "recorded",
+            "samples": len(targets),
+        }
+        rows.append(
+            Measurement(decoder.prefix + name, divergence, "nats/sample", baseline="float32 weights", context=context)
+        )
+    return rows
+
+
+def _log_probabilities(decoder: Decoder, targets: Tensor, precision: Precision) -> Tensor:
+    """`(time, classes)`, float64."""
+    latents = decoder.latents[None]
+    logits = teacher_forced_logits(decoder.wavenet, targets[None], latents, decoder.voice, precision=precision)
+    return logits[0].T.double().log_softmax(1)
+
+
+def _own_speech(decoder: Decoder) -> Tensor:
+    latents, speakers = [decoder.latents], [decoder.speaker]
+    (waveform,) = sample_waveforms(decoder.wavenet, latents, speakers, SamplingOptions(), precision="float32")
+    return mu_law_encode(torch.from_numpy(waveform), decoder.wavenet.embedding.num_embeddings)

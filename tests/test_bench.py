@@ -1,0 +1,284 @@
+"""`audio-vq bench`: names, baselines and arithmetic; never how fast anything is."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_cli import call, mistake
+
+from audio_vq import VQVAE
+from audio_vq.audio import write_audio
+from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling
+from audio_vq.bench.decoder import Speech, make_decoder
+from audio_vq.bench.measurement import Budget, take_turns
+from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.config import (
+    EncoderConfig,
+    ModelConfig,
+    PriorConfig,
+    QuantizerConfig,
+    TrainConfig,
+    WaveNetConfig,
+    as_dict,
+)
+from audio_vq.errors import UserError
+from audio_vq.generation.drawing import SamplingOptions, random_stream
+from audio_vq.generation.units import sample_units
+from audio_vq.models.prior import build_prior
+from audio_vq.models.vqvae import build_vqvae
+
+BUDGET = Budget(seconds=0.01)
+CONTRACT = [
+    "wavenet_plain_samples_per_s",
+    "wavenet_single_samples_per_s",
+    "wavenet_batched_samples_per_s",
+    "wavenet_single_realtime",
+    "wavenet_batched_realtime",
+    "machine_gmacs",
+    "wavenet_fraction_of_peak",
+    "train_plain_audio_seconds_per_s",
+    "train_audio_seconds_per_s",
+    "encode_realtime",
+    "prior_units_per_s",
+    "prior_plain_units_per_s",
+]
+
+
+def tiny_config():
+    return ModelConfig(
+        sample_rate=1600,
+        mu_law_classes=64,
+        encoder=EncoderConfig(strides=[2, 4], channels=16),
+        quantizer=QuantizerConfig(codebook_size=8, dim=6),
+        wavenet=WaveNetConfig(layers=3, dilation_cycle=3, residual_channels=16, skip_channels=16),
+    )
+
+
+def make_network(seed=0):
+    torch.manual_seed(seed)
+    return build_vqvae(tiny_config(), num_speakers=2).eval().requires_grad_(False)
+
+
+def make_tiny(speech=None, seconds=0.1, trained=False, prefix=""):
+    return make_decoder(make_network(), speech, seconds, prefix, {"decoder": "tiny"}, trained)
+
+
+def everything(_name):
+    return True
+
+
+class Clock:
+    """Time that passes only when work is done."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def work(self, seconds, amount, calls, name):
+        def run():
+            calls.append(name)
+            # the machine slows down as time goes by
+            self.now += seconds * (1 + self.now)
+            return amount
+
+        return run
+
+
+def test_contenders_take_turns_and_drift_cancels(monkeypatch):
+    clock, calls = Clock(), []
+    monkeypatch.setattr(measurement, "time", clock)
+    contenders = {"plain": clock.work(4e-4, 1, calls, "plain"), "fast": clock.work(1e-4, 3, calls, "fast")}
+    rates = take_turns(contenders, seconds=0.01)
+    assert {name: len(rounds) for name, rounds in rates.rounds.items()} == {"plain": 5, "fast": 5}
+    assert calls[:2] == ["plain", "fast"]  # the call that does not count
+    turns = [name for i, name in enumerate(calls[2:]) if i == 0 or name != calls[1 + i]]
+    assert turns == ["plain", "fast"] * 5
+    assert rates.rounds["plain"][-1] < rates.rounds["plain"][0]  # it did slow down
+    assert rates.ratio("fast", "plain") == pytest.approx(12, rel=0.01)
+    assert rates.median("plain") == sorted(rates.rounds["plain"])[2]
+
+
+def test_machine_peaks_are_of_real_multiply_adds():
+    for width in machine.WIDTHS:
+        kernel = machine.burst_kernel(width)
+        assert kernel(1) == sum(k / 2 + 0.5 for k in range(machine.ACCUMULATORS))
+        assert kernel(100) == pytest.approx(machine.ACCUMULATORS)  # x → x / 2 + 1 / 2 ends at 1
+        assert machine.multiply_adds(width)() == machine.BURST * width * machine.ACCUMULATORS
+    rows = machine.measure_machine(0.001)
+    assert [row.name for row in rows] == list(machine.NAMES)
+    assert all(0 < row.value < math.inf for row in rows)
+    assert machine.describe_machine()["cpu"]
+
+
+def test_a_fresh_decoder_is_made_as_decided_as_a_trained_one():
+    decoder = make_tiny()
+    targets = torch.randint(64, (1, 64), generator=torch.Generator().manual_seed(0))
+    logits = decoder.wavenet(targets, decoder.latents[None, :, :8], decoder.voice)
+    entropy = torch.distributions.Categorical(logits=logits.transpose(1, 2)).entropy().mean() / math.log(2)
+    assert entropy == pytest.approx(4.0, abs=1e-3)
+
+
+def test_multiply_adds_are_counted():
+    decoder = make_tiny()
+    # 3 layers: 2 taps of 16 × 32; 2 residuals; skips 48 × 16; hidden; output
+    assert decoder.multiply_adds == 3 * 2 * 16 * 32 + 2 * 16 * 16 + 48 * 16 + 16 * 16 + 16 * 64
+    assert decoder.hop_length == 8
+
+
+def test_recorded_speech_is_what_a_trained_decoder_is_given():
+    network = make_network()
+    waveform = np.sin(np.arange(803) / 5).astype(np.float32)
+    before = network.wavenet.output.weight.clone()
+    decoder = make_decoder(network, Speech(waveform, 1), 9.0, "", {}, trained=True)
+    assert torch.equal(network.wavenet.output.weight, before)
+    assert decoder.targets.shape == (800,)
+    assert decoder.voice.tolist() == [1]
+    units = network.encode(torch.from_numpy(waveform[None, :800]))
+    torch.testing.assert_close(decoder.latents, network.quantizer.lookup(units)[0])
+    assert make_tiny(Speech(waveform), seconds=0.1).targets.shape == (160,)
+
+
+def test_sampling_rows_have_their_baselines():
+    rows = {row.name: row for row in sampling.measure_sampling(make_tiny(prefix="p_"), BUDGET, everything)}
+    assert {f"p_{name}" for name in sampling.NAMES if "two_threads" not in name} <= set(rows)
+    for row in rows.values():
+        assert 0 < row.value < math.inf
+        assert row.baseline is None or row.ratio > 0
+        assert row.context["decoder"] == "tiny"
+    single = rows["p_wavenet_single_samples_per_s"]
+    assert single.baseline == "p_wavenet_plain_samples_per_s"
+    assert rows["p_wavenet_single_realtime"].value == pytest.approx(single.value / 1600)
+    assert rows["p_wavenet_fraction_of_peak"].value < 1
+
+
+def test_only_what_is_asked_for_is_sampled():
+    rows = sampling.measure_sampling(make_tiny(), BUDGET, lambda name: name == "wavenet_single_realtime")
+    names = {"wavenet_plain_samples_per_s", "wavenet_single_samples_per_s", "wavenet_single_realtime"}
+    assert {row.name for row in rows} == names
+
+
+def test_plain_sampler_counts_its_samples():
+    assert sampling.plain_sampler(make_tiny(), streams=3)() == sampling.PLAIN_STEPS * 3
+
+
+def test_formats_diverge_a_little_on_own_and_on_recorded_speech():
+    waveform = np.sin(np.arange(803) / 5).astype(np.float32)
+    for speech, said in ((None, "the decoder's own"), (Speech(waveform), "recorded")):
+        rows = formats.measure_formats(make_tiny(speech, seconds=0.2), everything)
+        assert [row.name for row in rows] == list(formats.NAMES.values())
+        for row in rows:
+            assert 0 <= row.value < 0.05
+            assert row.context["speech"] == said
+            assert row.context["samples"] == 320
+
+
+def test_gpu_rows():
+    """With the CPU in its place."""
+    rows = gpu.measure_gpu(make_tiny(), BUDGET, device="cpu", streams=(3,))
+    assert [row.name for row in rows] == [name.replace("256", "3") for name in gpu.NAMES[:3]]
+    assert all(0 < row.value < math.inf for row in rows)
+    assert rows[1].baseline == rows[0].name
+
+
+def test_the_priors_baseline_draws_the_same_units():
+    torch.manual_seed(0)
+    network = build_prior(PriorConfig(layers=2, heads=2, channels=16, context=20), 12, 2).eval().double()
+    speaker = torch.tensor([1])
+    uniforms = torch.from_numpy(random_stream(3, 0).random(19))[None]
+    plain = prior.plain_units(network, speaker, uniforms)
+    np.testing.assert_array_equal(plain, sample_units(network, speaker, 19, SamplingOptions(seed=3)))
+
+
+def test_prior_rows():
+    rows = prior.measure_prior(PriorConfig(layers=1, heads=2, channels=16, context=8), 12, BUDGET)
+    assert tuple(row.name for row in rows) == prior.NAMES
+    assert rows[1].baseline == rows[0].name
+    assert all(0 < row.value < math.inf for row in rows)
+
+
+def make_vqvae(seed=0):
+    info = CheckpointInfo("vqvae", as_dict(tiny_config()), ("ann", "ben"))
+    return VQVAE(make_network(seed), tiny_config(), info)
+
+
+def make_subjects():
+    tiny, other = runner.Model(make_vqvae(), "tiny", False), runner.Model(make_vqvae(1), "other", False, "other_")
+    train = TrainConfig(batch_size=2, crop_length=160)
+    return runner.Subjects([tiny, other], tiny, train, PriorConfig(layers=1, heads=2, channels=16, context=8))
+
+
+def test_all_names_of_the_contract_are_measured():
+    rows = runner.run_benchmark(make_subjects(), BUDGET)
+    names = [row.name for row in rows]
+    assert set(CONTRACT) <= set(names)
+    assert {f"other_{name}" for name in CONTRACT if name.startswith("wavenet")} <= set(names)
+    assert len(names) == len(set(names))
+    for row in rows:
+        assert math.isfinite(row.value)
+        assert row.baseline in {None, "real time", "float32 weights", *names}
+        assert row.ratio is None or math.isfinite(row.ratio)
+
+
+def test_runner_measures_what_is_asked_for():
+    before = torch.get_num_threads()
+    rows = runner.run_benchmark(
+        make_subjects(), dataclasses.replace(BUDGET, threads=2), ["prior_units", "other_wavenet_single_r"]
+    )
+    assert [row.name for row in rows] == ["other_wavenet_single_realtime", "prior_units_per_s"]
+    assert rows[0].context["decoder"] == "other"
+    assert rows[0].context["threads"] == 2
+    assert rows[0].context["cpu"]
+    assert torch.get_num_threads() == before
+    with pytest.raises(UserError, match="nothing measured is called xyz"):
+        runner.run_benchmark(make_subjects(), BUDGET, ["xyz"])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench") / "tiny"
+    make_vqvae().save_pretrained(folder)
+    return folder
+
+
+def test_json(checkpoint):
+    out, _ = call("bench", checkpoint, "--seconds", 0.01, "--only", "wavenet_single,machine", "--json")
+    found = json.loads(out)
+    assert found["context"]["cpu"]
+    assert found["context"]["checkpoint"] == str(checkpoint)
+    rows = {row["name"]: row for row in found["results"]}
+    assert {"wavenet_single_samples_per_s", "wavenet_single_realtime", "machine_gmacs"} <= set(rows)
+    for row in rows.values():
+        assert {"name", "value", "unit", "ratio", "baseline", "context"} == set(row)
+    assert rows["wavenet_single_samples_per_s"]["context"]["weights"] == "trained"
+
+
+def test_table_and_speech_of_a_corpus(checkpoint, tmp_path):
+    write_audio(tmp_path / "a.wav", np.sin(np.arange(1600) / 9).astype(np.float32), 1600)
+    out, err = call("bench", checkpoint, "--seconds", 0.1, "--only", "int8_kl, single_real", "--speech", tmp_path)
+    assert "wavenet_int8_kl_nats_per_sample" in out
+    assert "wavenet_single_realtime" in out
+    assert not any(line.startswith("│ wavenet_single_samples") for line in out.splitlines())
+    assert "weight formats" in err
+
+
+def test_presets_are_measured_without_a_checkpoint():
+    out, _ = call("bench", "--seconds", 0.01, "--only", "wavenet_single_float32", "--json")
+    names = {row["name"]: row["context"]["decoder"] for row in json.loads(out)["results"]}
+    assert names == {
+        "wavenet_single_float32_samples_per_s": "wavenet_reference",
+        "small_wavenet_single_float32_samples_per_s": "small",
+    }
+
+
+def test_mistakes_and_help(tmp_path):
+    assert "--seconds 0" in mistake("bench", "--seconds", 0)
+    assert "--threads 0" in mistake("bench", "--threads", 0)
+    assert "nothing" in mistake("bench", tmp_path / "nothing")
+    out, _ = call("bench", "--help")
+    assert "Example: audio-vq bench" in out
+    assert "[default: 2.0]" in out
