@@ -1,5 +1,6 @@
 """What this machine can do at best: multiply-adds of one core, and how fast it reads memory."""
 
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -42,6 +43,13 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def available_cpus() -> int:
+    """Cores that this process may use, as far as the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

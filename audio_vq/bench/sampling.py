@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from audio_vq.bench.decoder import Decoder
-from audio_vq.bench.machine import best_width, multiply_adds
+from audio_vq.bench.machine import available_cpus, best_width, multiply_adds
 from audio_vq.bench.measurement import Budget, Measurement, Rates, take_turns
 from audio_vq.generation.drawing import SamplingOptions, draw
 from audio_vq.generation.sampler import Precision, choose_precision
@@ -64,7 +64,7 @@ def measure_sampling(decoder: Decoder, budget: Budget, wanted: Callable[[str], b
     settings = {
         name: setting
         for name, setting in SETTINGS.items()
-        if setting.precision in ("auto", *supported_precisions())
+        if _possible(setting)
         and (asked(name) or asked(REAL_TIME.get(name, name)) or (name == BATCHED_FLOAT32 and asked(FRACTION)))
     }
     baselines = {setting.baseline for setting in settings.values()}
@@ -82,6 +82,11 @@ def measure_sampling(decoder: Decoder, budget: Budget, wanted: Callable[[str], b
     if BATCHED_FLOAT32 in settings:
         rows.append(_fraction_of_peak(decoder, rates))
     return rows
+
+
+def _possible(setting: Setting) -> bool:
+    """Whether this machine has the kernel and the cores."""
+    return setting.precision in ("auto", *supported_precisions()) and (setting.threads or 1) <= available_cpus()
 
 
 def supported_precisions() -> list[Precision]:
