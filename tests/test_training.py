@@ -18,7 +18,6 @@ from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
 from audio_vq.pretrained import VQVAE
 from audio_vq.training.average import WeightAverage
-from audio_vq.training.prefetch import Batch, Prefetch
 from audio_vq.training.runs import run_vqvae
 from audio_vq.training.schedule import Budget, due, learning_rate_factor
 from audio_vq.training.vqvae_task import VQVAETask
@@ -243,29 +242,3 @@ def test_weight_average_equals_its_formula():
         expected = decay * expected + (1 - decay) * model.weight.detach()
         average.update(model)
     torch.testing.assert_close(average.model.weight.detach(), expected)
-
-
-def test_batches_are_the_same_however_they_are_asked_for():
-    made = []
-
-    def make(step, rank):
-        made.append((step, rank))
-        return Batch(torch.full((1, 2), float(step)), torch.tensor([rank]))
-
-    prefetch = Prefetch(make, torch.device("cpu"))
-    for step, rank in [(0, 0), (1, 0), (2, 0), (7, 0), (8, 0), (9, 1)]:
-        batch = prefetch.batch(step, rank)
-        assert (batch.waveform[0, 0], batch.speaker[0]) == (step, rank)
-    assert (3, 0) in made  # one ahead
-
-
-def test_a_failure_to_make_a_batch_is_told():
-    def make(step, rank):
-        if step == 1:
-            raise OSError("the disk is gone")
-        return Batch(torch.zeros(1, 2), torch.zeros(1))
-
-    prefetch = Prefetch(make, torch.device("cpu"))
-    prefetch.batch(0, 0)
-    with pytest.raises(OSError, match="the disk is gone"):
-        prefetch.batch(1, 0)

@@ -1,0 +1,75 @@
+"""A training step keeps a GPU busy: batches are there when they are needed, and nothing is read back."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, TrainConfig, WaveNetConfig
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.training.average import WeightAverage
+from audio_vq.training.prefetch import Batch, Prefetch
+from audio_vq.training.vqvae_task import VQVAETask
+
+
+def test_batches_are_the_same_however_they_are_asked_for():
+    made = []
+
+    def make(step, rank):
+        made.append((step, rank))
+        return Batch(torch.full((1, 2), float(step)), torch.tensor([rank]))
+
+    prefetch = Prefetch(make, torch.device("cpu"))
+    for step, rank in [(0, 0), (1, 0), (2, 0), (7, 0), (8, 0), (9, 1)]:
+        batch = prefetch.batch(step, rank)
+        assert (batch.waveform[0, 0], batch.speaker[0]) == (step, rank)
+    assert (3, 0) in made  # one ahead
+
+
+def test_a_failure_to_make_a_batch_is_told():
+    def make(step, rank):
+        if step == 1:
+            raise OSError("the disk is gone")
+        return Batch(torch.zeros(1, 2), torch.zeros(1))
+
+    prefetch = Prefetch(make, torch.device("cpu"))
+    prefetch.batch(0, 0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        prefetch.batch(1, 0)
+
+
+class NothingIsReadBack(TorchDispatchMode):
+    """Fails where the program would wait for a GPU to learn a value or a size."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert not any(name in str(function) for name in self.WAITING), f"{function} reads a value"
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_nothing(tiny_corpus):
+    """From the batch to the average of the weights, on the path that GPUs take."""
+    model = ModelConfig(
+        encoder=EncoderConfig(strides=[2], channels=16, layer_norm=True, filterbank=16),
+        quantizer=QuantizerConfig(codebook_size=8, dim=8, update="ema", restart_after=3),
+        wavenet=WaveNetConfig(layers=2, residual_channels=8, skip_channels=16),  # too narrow for the compiled path
+    )
+    train = TrainConfig(batch_size=2, crop_length=1280)
+    task = VQVAETask(PreparedCorpus.open(tiny_corpus), model, train, 0, torch.device("cpu"))
+    accelerator = Accelerator(cpu=True)
+    average = WeightAverage(task.network, 0.9)
+    optimizer = torch.optim.Adam(task.parameter_groups(1e-3), fused=True)
+    task.before_step(task.network, 0.5, 4)
+    before = task.network.quantizer.codebook.clone()
+    with pytest.raises(AssertionError, match="reads a value"), NothingIsReadBack():
+        bool(task.network.quantizer.started)
+    with NothingIsReadBack():
+        result = task.loss(task.network, 5, 0)
+        accelerator.backward(result.loss)
+        accelerator.clip_grad_norm_(task.network.parameters(), 1.0)
+        optimizer.step()
+        task.after_step(accelerator, task.network, result, 5)
+        average.update(task.network)
+    assert not torch.equal(task.network.quantizer.codebook, before)
+    assert task.status().startswith("perplexity")
