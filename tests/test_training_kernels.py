@@ -9,7 +9,7 @@ from numba import njit
 
 from audio_vq.bench.training import PlainWaveNet, plain_vqvae
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig
-from audio_vq.kernels import products
+from audio_vq.kernels import cpu, products
 from audio_vq.models import compiled_loss
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.models.wavenet import Conditioner, WaveNet
@@ -18,7 +18,7 @@ HOP = 16
 # float32 keeps 2^-24 of every product; a gradient is a sum of some hundred of them, in another order, through a
 # dozen products in a row: that their errors add up to fifty times one rounding has never been near
 FLOAT32 = 50 * 2.0**-24
-needs_bfloat16 = pytest.mark.skipif(not products.HAS_BFLOAT16, reason="this CPU does not multiply bfloat16")
+needs_bfloat16 = pytest.mark.skipif(not cpu.HAS_BFLOAT16, reason="this CPU does not multiply bfloat16")
 
 
 def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, hop=HOP):
@@ -241,7 +241,7 @@ def test_products_and_operands(m, k, n):
     """Along columns and along rows, in both formats; float32 is exact on small whole numbers, as is bfloat16."""
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((m, k), (k, n)))
-    kinds = [(np.float32, 1)] + ([(np.int32, 2)] if products.HAS_BFLOAT16 else [])
+    kinds = [(np.float32, 1)] + ([(np.int32, 2)] if cpu.HAS_BFLOAT16 else [])
     for kind, pair in kinds:
         out, transposed = np.ones((m, n), np.float32), np.zeros((m, n), np.float32)
         along_rows = np.empty((k // pair, n), kind)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from audio_vq.kernels.products import COMPILE, Floats
+from audio_vq.kernels.compiling import compiled
+from audio_vq.kernels.products import OPTIONS, Floats
 
 _F = np.float32
 
@@ -24,7 +25,7 @@ def _as_float(_typing: Any, bits: Any) -> Any:  # noqa: ARG001 - numba's form
     )
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def _exp(x: float) -> float:
     """exp(x), |x| ≤ 80, to a relative 1.2e-7 · (1 + |x|)."""
     t = x * _F(1.4426950408889634)
@@ -38,7 +39,7 @@ def _exp(x: float) -> float:
     return (p * f + _F(1)) * _as_float((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def gate_forward(z: Floats, activations: Floats, gate: Floats) -> None:
     """Puts tanh(z[0]) and σ(z[1]) into `activations`, all `(2, rows, R)`, and their product into `gate` `(rows, R)`."""
     a, b, out = z[0].reshape(-1), z[1].reshape(-1), gate.reshape(-1)
@@ -53,7 +54,7 @@ def gate_forward(z: Floats, activations: Floats, gate: Floats) -> None:
         out[i] = tanh * sigmoid
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def gate_backward(activations: Floats, gradient: Floats, dz: Floats, gate: Floats) -> None:
     """Gradient `dz` `(2, rows, R)` of what `gate_forward` was given, from the gate's `gradient`; the gate once more."""
     a, b, g = activations[0].reshape(-1), activations[1].reshape(-1), gradient.reshape(-1)
@@ -66,7 +67,7 @@ def gate_backward(activations: Floats, gradient: Floats, dz: Floats, gate: Float
         out[i] = tanh * sigmoid
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def cross_entropy(logits: Floats, targets: npt.NDArray[np.int64], scale: float) -> float:
     """Sum of −ln softmax(logits)[target] over rows; logits `(rows, classes)` become their gradient times `scale`."""
     total = 0.0
@@ -88,7 +89,7 @@ def cross_entropy(logits: Floats, targets: npt.NDArray[np.int64], scale: float) 
     return total
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def _maximum(row: Floats, folded: Floats) -> float:
     """The largest element. The row is folded, for the compiler keeps the order of comparisons in a running maximum."""
     width = len(row) // 2
@@ -104,42 +105,42 @@ def _maximum(row: Floats, folded: Floats) -> float:
     return highest
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def fill(out: Floats, row: Floats) -> None:
     for m in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[m, i] = row[i]
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def fill_sum(out: Floats, matrix: Floats, row: Floats) -> None:
     for m in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[m, i] = matrix[m, i] + row[i]
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def add(out: Floats, matrix: Floats) -> None:
     to, of = out.reshape(-1), matrix.reshape(-1)
     for i in range(len(to)):
         to[i] += of[i]
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def add_rows(out: Floats, matrix: Floats) -> None:
     for m in range(matrix.shape[0]):
         for i in range(matrix.shape[1]):
             out[i] += matrix[m, i]
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def relu(matrix: Floats) -> None:
     flat = matrix.reshape(-1)
     for i in range(len(flat)):
         flat[i] = max(flat[i], np.float32(0))
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def keep_positive(gradient: Floats, activation: Floats) -> None:
     """The gradient before a ReLU, from that behind it."""
     of, to = activation.reshape(-1), gradient.reshape(-1)

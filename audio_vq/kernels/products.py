@@ -1,6 +1,6 @@
 """Small matrix products for compiled code: float32, or bfloat16 where the CPU multiplies pairs of them.
 
-A training step of the WaveNet is a hundred thousand products of some forty rows with matrices of 32 to 256 columns.
+A training step of the WaveNet is a hundred thousand products of some hundred rows with matrices of 32 to 256 columns.
 Libraries reach a third of the machine's speed there; one block of the result kept in registers reaches nearly all.
 
 An *operand* is what a product reads. In float32 it is the matrix itself. In bfloat16 two neighbours along
@@ -11,30 +11,24 @@ The element type picks the instruction, so that code written once compiles to ei
 from collections.abc import Iterable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
+
+from audio_vq.kernels.compiling import REORDERED, compiled
+from audio_vq.kernels.cpu import HAS_AVX512
 
 Floats = npt.NDArray[np.float32]
 Operand = npt.NDArray[np.float32] | npt.NDArray[np.int32]
 
-# sums may be reordered and products fused, which vectorising needs; division by zero is infinity, as in numpy
-COMPILE: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz"},
-}
-INNER: dict[str, Any] = COMPILE | {"no_cpython_wrapper": True}  # called by compiled code only: half the compile time
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": REORDERED}  # divided by zero is infinity
+INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}  # called by compiled code only
 LANES = 16  # columns of a product come in multiples of this
-_FEATURES = llvm.get_host_cpu_features()
-HAS_BFLOAT16 = _FEATURES.get("avx512bf16", False)
 # a block of the result and a row of b have to fit the registers: 32 of 16 lanes, or fewer and narrower ones
-ROWS, _VECTORS = (8, 2) if _FEATURES.get("avx512f", False) else (4, 1)  # rows come in multiples of ROWS
+ROWS, _VECTORS = (8, 2) if HAS_AVX512 else (4, 1)  # rows come in multiples of ROWS
 
 _FLOAT, _INT32, _INT64, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
@@ -53,7 +47,7 @@ class _BFloat(ir.types.Type):
         return hash(_BFloat)
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def add_product(out: Floats, a: Operand, b: Operand) -> None:
     """Adds a `(m, k)` @ b `(k, n)` to out `(m, n)`, with m a multiple of ROWS and n of LANES.
 
@@ -83,7 +77,7 @@ def by_rows(buffer: Operand, matrix: Floats) -> Operand:
     raise NotImplementedError
 
 
-@overload(by_columns, jit_options=COMPILE)
+@overload(by_columns, jit_options=OPTIONS)
 def _by_columns(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
     def convert(buffer: Any, matrix: Any) -> Any:
         pairs, values = buffer.reshape(-1), matrix.reshape(-1)
@@ -94,7 +88,7 @@ def _by_columns(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
     return convert if buffer.dtype == types.int32 else _itself
 
 
-@overload(by_rows, jit_options=COMPILE)
+@overload(by_rows, jit_options=OPTIONS)
 def _by_rows(buffer: Any, matrix: Any) -> Any:  # noqa: ARG001 - numba's form
     def convert(buffer: Any, matrix: Any) -> Any:
         pairs, values = buffer.reshape(-1), matrix.reshape(-1)
@@ -160,9 +154,8 @@ def _block_of(vectors: int) -> Any:
 def _multiply_add(builder: Any, element: Any) -> Any:
     """(sums, factor, values) → sums + factor · values, lane by lane."""
     if element is _FLOAT:
-        name, operand = f"llvm.fma.v{LANES}f32", _FLOATS
-        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), name)
-        return lambda sums, factor, values: builder.call(fma, [factor, values, sums])
+        fused = ("contract",)  # one instruction where the machine has it
+        return lambda sums, factor, values: builder.fadd(sums, builder.fmul(factor, values, flags=fused), flags=fused)
     operand = ir.VectorType(_BFloat(), 2 * LANES)
     name = "llvm.x86.avx512bf16.dpbf16ps.512"
     dot = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS, operand, operand]), name)

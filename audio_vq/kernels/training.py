@@ -1,4 +1,4 @@
-"""Loss and gradients of a WaveNet on one clip, compiled: a tile of some forty samples goes through all layers at once.
+"""Loss and gradients of a WaveNet on one clip, compiled: a tile of some hundred samples goes through all layers at once.
 
 The equations are those of `models/wavenet.py`; `tests/test_training_kernels.py` proves loss and gradients equal.
 
@@ -7,8 +7,7 @@ meet. The second goes back, last tile to first, through the layers to the embedd
 sends back d samples waits where its own input lay, which nobody needs any more.
 """
 
-from numba import njit
-
+from audio_vq.kernels.compiling import compiled
 from audio_vq.kernels.elementwise import (
     add,
     add_rows,
@@ -20,11 +19,11 @@ from audio_vq.kernels.elementwise import (
     keep_positive,
     relu,
 )
-from audio_vq.kernels.products import COMPILE, INNER, Floats, add_product, by_columns, by_rows
+from audio_vq.kernels.products import INNER, OPTIONS, Floats, add_product, by_columns, by_rows
 from audio_vq.kernels.training_memory import Ints, Matrices, Network, Vectors, Work, working_memory
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def clip_loss(network: Network, previous: Ints, targets: Ints) -> float:
     """Sum of −ln p(target) over a clip `(time,)`; `previous` are the targets one sample later."""
     tile = network.tile
@@ -37,7 +36,7 @@ def clip_loss(network: Network, previous: Ints, targets: Ints) -> float:
     return total
 
 
-@njit(**COMPILE)
+@compiled(**OPTIONS)
 def clip_gradients(
     network: Network, previous: Ints, targets: Ints, scale: float, matrices: Matrices, vectors: Vectors
 ) -> float:
@@ -59,14 +58,14 @@ def clip_gradients(
     return total
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _embed(network: Network, work: Work, previous: Ints, start: int) -> None:
     margin = network.dilations.max()
     for m in range(network.tile):
         work.inputs[0, margin + start + m] = network.vectors.embedding[previous[start + m]]
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _layers(network: Network, work: Work, start: int, activations: Floats) -> None:
     """A tile through all layers: their activations `(layers, 2, tile, R)`, next inputs, and `work.skip`."""
     matrices, vectors, buffer = network.forward, network.vectors, work.operands.channels
@@ -92,7 +91,7 @@ def _layers(network: Network, work: Work, start: int, activations: Floats) -> No
             add_product(following, gate, matrices.residual[layer])
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _outputs(network: Network, work: Work, targets: Ints, scale: float) -> float:
     """The loss of a tile, from `work.skip`; `work.logits` become their gradients."""
     matrices, vectors, buffer = network.forward, network.vectors, work.operands.skip
@@ -105,7 +104,7 @@ def _outputs(network: Network, work: Work, targets: Ints, scale: float) -> float
     return cross_entropy(work.logits, targets, scale)
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _back_from_outputs(network: Network, work: Work, dskip: Floats, matrices: Matrices, vectors: Vectors) -> None:
     """Gradients of the output layers, and `dskip` `(tile, S)`."""
     operands, backward = work.operands, network.backward
@@ -126,7 +125,7 @@ def _back_from_outputs(network: Network, work: Work, dskip: Floats, matrices: Ma
     add_rows(vectors.skip, dskip)
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _back_through_layers(
     network: Network, work: Work, start: int, index: int, matrices: Matrices, vectors: Vectors
 ) -> None:
@@ -150,7 +149,7 @@ def _back_through_layers(
         _back_through_taps(network, work, layer, start, matrices, frame[layer])
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def _back_through_taps(
     network: Network, work: Work, layer: int, start: int, matrices: Matrices, conditioning: Floats
 ) -> None:

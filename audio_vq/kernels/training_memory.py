@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from audio_vq.kernels.compiling import compiled
 from audio_vq.kernels.products import INNER, Floats, Operand
 
 Ints = npt.NDArray[np.int64]
@@ -77,7 +77,7 @@ class Work(NamedTuple):
     operands: Operands
 
 
-@njit(**INNER)
+@compiled(**INNER)
 def working_memory(network: Network, time: int, tiles: int) -> Work:
     """With room for the activations of so many tiles."""
     layers, channels, classes = len(network.dilations), network.vectors.embedding.shape[1], len(network.vectors.output)

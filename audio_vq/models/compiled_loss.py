@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from audio_vq.kernels import products, training
+from audio_vq.kernels import cpu, products, training
 from audio_vq.kernels.training_memory import Matrices, Network, Vectors
 
 CACHE = 512 * 1024  # bytes for a tile's activations: half of a usual second-level cache
@@ -84,7 +84,7 @@ class _CompiledLoss(torch.autograd.Function):
     def forward(ctx: Any, targets: Tensor, settings: Settings, conditioning: Tensor, *tensors: Tensor) -> Tensor:
         weights = DecoderWeights(*tensors)
         matrices = _matrices(weights)
-        operand = _pairs if settings.bfloat16 and products.HAS_BFLOAT16 else _whole
+        operand = _pairs if settings.bfloat16 and cpu.HAS_BFLOAT16 else _whole
         dilations = torch.tensor(settings.dilations).numpy()
         previous = F.pad(targets[:, :-1], (1, 0), value=settings.silence).numpy()
         classes, clips = targets.numpy(), range(len(targets))
