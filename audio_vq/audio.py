@@ -149,7 +149,7 @@ class StreamResampler:
         self._received, self._given = 0, 0  # samples in and out
         self._stream = None
         if from_rate != to_rate:
-            import soxr  # type: ignore[import-untyped]
+            import soxr
 
             self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="VHQ")
 

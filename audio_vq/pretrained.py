@@ -218,7 +218,7 @@ class VQVAE:
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late.
 
-        A block holds `CHUNK_UNITS` units and is made when the `CONTEXT_UNITS` after it are known, see
+        A block holds `BLOCK_UNITS` units and is made when the `CONTEXT_UNITS` after it are known, see
         `generation/conditioning.py`.
         """
         stream = self.stream(speaker, temperature, top_p, seed)

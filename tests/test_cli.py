@@ -72,6 +72,7 @@ VERBS = [
     "align",
     "analyze",
     "info",
+    "bench",
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from audio_vq.kernels import compiling, packed_step, packing, vector
+from audio_vq.kernels import compiling, packed_step, packing, panels, rows, simd
 from audio_vq.kernels.cpu import HAS_VECTORS, HAS_VNNI
 
 pytestmark = pytest.mark.skipif(not HAS_VECTORS, reason="no vector kernel for this processor")
@@ -26,7 +26,7 @@ def unpacked(matrix, precision):
     if precision == "int8":
         scale = np.abs(matrix).max(0) / 127
         return np.rint(matrix / scale) * scale.astype(np.float64)
-    words = packing.pack_pairs(matrix).reshape(len(matrix), -1, vector.LANES)
+    words = packing.pack_pairs(matrix).reshape(len(matrix), -1, simd.LANES)
     pairs = np.stack([(words << np.uint32(16)).view(np.float32), words.view(np.float32)], 2)
     return pairs.reshape(matrix.shape).astype(np.float64)
 
@@ -48,28 +48,28 @@ def stored(x, precision):
 
 @njit
 def _store(kind, q, scales, x, count):
-    vector.store_activations(kind, q, scales, x, count)
+    rows.store_activations(kind, q, scales, x, count)
 
 
 @njit
 def _gate(kind, g, scales, z, count):
-    vector.gate(kind, g, scales, z, count)
+    rows.gate(kind, g, scales, z, count)
 
 
 @pytest.mark.parametrize("precision", KINDS)
 @pytest.mark.parametrize("outputs", [32, 64, 96, 128, 192, 320])
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
-def test_product_equals_plain_numpy(precision, outputs, rows):
-    rng = np.random.default_rng(outputs + rows)
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_product_equals_plain_numpy(precision, outputs, count):
+    rng = np.random.default_rng(outputs + count)
     matrix = rng.standard_normal((64, outputs)).astype(np.float32)
-    x = rng.standard_normal((rows, 64)).astype(np.float32)
-    y = rng.standard_normal((rows, outputs)).astype(np.float32)
+    x = rng.standard_normal((count, 64)).astype(np.float32)
+    y = rng.standard_normal((count, outputs)).astype(np.float32)
     weights, scales = pack_matrix(matrix, precision)
     q, row_scales, x_as_kept = stored(x, precision)
     expected = y + x_as_kept @ unpacked(matrix, precision)
     packed_step._add_product(
         KINDS[precision], VECTOR_BYTES[precision], address(y), 4 * outputs, outputs, address(weights), address(scales),
-        address(q), q.itemsize * 64, 64, address(row_scales), rows,
+        address(q), q.itemsize * 64, 64, address(row_scales), count,
     )  # fmt: skip
     # 64 products and sums, each rounded to a relative 2^-24 of at most a few tens; whole numbers are exact in between
     np.testing.assert_allclose(y, expected, rtol=0, atol=64 * 2**-24 * 40)
@@ -87,13 +87,13 @@ def test_integer_products_are_the_same_without_vnni(monkeypatch):
 
         @njit
         def run(y, weights, scales, x, row_scales):
-            vector.add_panel(np.int8(0), 4, 1, y, 0, weights, scales, x, 0, 96, row_scales)
+            panels.add_panel(np.int8(0), 4, 1, y, 0, weights, scales, x, 0, 96, row_scales)
 
         run(address(y), address(weights), address(scales), address(q), address(row_scales))
         return y
 
     fast = product()
-    monkeypatch.setattr(vector, "HAS_VNNI", False)
+    monkeypatch.setattr(panels, "HAS_VNNI", False)
     np.testing.assert_array_equal(product(), fast)
     assert np.abs(fast).max() > 1
 

@@ -112,7 +112,7 @@ def test_fast_exponential_and_gate():
 
 
 def test_conditioning_in_chunks_equals_that_of_the_whole_clip(monkeypatch):
-    monkeypatch.setattr(conditioning, "CHUNK_UNITS", 3)
+    monkeypatch.setattr(conditioning, "BLOCK_UNITS", 3)
     for shape in ("plain", "odd channels", "one channel"):
         wavenet = make_wavenet(shape).double()
         _, latents, speaker = make_inputs(units=11, batch=1)

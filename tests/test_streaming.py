@@ -11,7 +11,7 @@ from test_encoding import ENCODERS, model_with
 from test_sampling import DIM, HOP, make_wavenet
 
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import CHUNK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import BLOCK_UNITS, CONTEXT_UNITS
 from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.generation.streaming import WaveformStream
 from audio_vq.generation.waveform import sample_waveforms
@@ -36,8 +36,8 @@ def at_once(decoder, units, options):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    count=st.integers(1, 3 * CHUNK_UNITS),
-    cuts=st.lists(st.integers(0, 3 * CHUNK_UNITS), max_size=6),
+    count=st.integers(1, 3 * BLOCK_UNITS),
+    cuts=st.lists(st.integers(0, 3 * BLOCK_UNITS), max_size=6),
     kept=st.booleans(),
 )
 def test_streamed_equals_at_once(decoder, count, cuts, kept):
@@ -57,9 +57,9 @@ def test_streamed_equals_at_once(decoder, count, cuts, kept):
 
 def test_a_block_is_spoken_as_soon_as_its_context_is_known(decoder):
     stream = WaveformStream(*decoder, 0, SamplingOptions())
-    needed = CHUNK_UNITS + CONTEXT_UNITS
-    lengths = [len(stream.push([unit])) for unit in units_of(needed + CHUNK_UNITS)]
-    spoken = {needed - 1: CHUNK_UNITS * HOP, needed + CHUNK_UNITS - 1: CHUNK_UNITS * HOP}
+    needed = BLOCK_UNITS + CONTEXT_UNITS
+    lengths = [len(stream.push([unit])) for unit in units_of(needed + BLOCK_UNITS)]
+    spoken = {needed - 1: BLOCK_UNITS * HOP, needed + BLOCK_UNITS - 1: BLOCK_UNITS * HOP}
     assert lengths == [spoken.get(i, 0) for i in range(len(lengths))]
 
 
@@ -79,14 +79,14 @@ def test_a_stream_does_not_grow(decoder):
     stream = WaveformStream(*decoder, 0, SamplingOptions())
     sizes = set()
     for _ in range(40):
-        stream.push(units_of(CHUNK_UNITS))
+        stream.push(units_of(BLOCK_UNITS))
         sizes.add(len(pickle.dumps(stream.state)))
     assert max(sizes) - min(sizes) < 200  # bytes; numbers of more digits
 
 
 def test_the_public_stream_takes_units_lazily():
     tiny_model = model_with(ENCODERS["filterbank"])
-    units = np.arange(2 * CHUNK_UNITS + 3) % tiny_model.codebook_size
+    units = np.arange(2 * BLOCK_UNITS + 3) % tiny_model.codebook_size
     taken = []
 
     def arriving():
@@ -97,7 +97,7 @@ def test_the_public_stream_takes_units_lazily():
     voice = tiny_model.speakers[0]
     blocks = tiny_model.decode_stream(arriving(), voice, seed=2)
     first = next(blocks)
-    assert len(taken) == CHUNK_UNITS + CONTEXT_UNITS
+    assert len(taken) == BLOCK_UNITS + CONTEXT_UNITS
     whole = np.concatenate([first, *blocks])
     np.testing.assert_array_equal(whole, tiny_model.decode(units, voice, seed=2))
     with pytest.raises(UserError, match="do not fit a codebook"):

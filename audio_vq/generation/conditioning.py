@@ -11,15 +11,15 @@ from torch import Tensor
 
 from audio_vq.models.wavenet import Conditioner
 
-CHUNK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
+BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
 CONTEXT_UNITS = 2  # how far the Conditioner's two convolutions see to either side
 
 
 def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int) -> Iterator[Tensor]:
     """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, chunk by chunk."""
     units = latents.shape[1]
-    for start in range(0, units, CHUNK_UNITS):
-        end = min(start + CHUNK_UNITS, units)
+    for start in range(0, units, BLOCK_UNITS):
+        end = min(start + BLOCK_UNITS, units)
         first, last = max(0, start - CONTEXT_UNITS), min(units, end + CONTEXT_UNITS)
         yield chunk_conditioning(conditioner, latents[:, first:last], speaker, start - first, end - first)
 

@@ -7,7 +7,7 @@ layers whose dilation is at least that: their inputs are known, and their weight
 A stream's samples depend neither on `ahead` nor on the streams beside it, bit for bit: every sum adds its products in
 the order of the inputs, past taps before the present one.
 
-Inner functions take addresses in bytes, not arrays; see `vector.py`. `Workspace` keeps the memory alive.
+Inner functions take addresses in bytes, not arrays; see `panels.py`. `Workspace` keeps the memory alive.
 """
 
 from typing import Any, NamedTuple
@@ -18,18 +18,10 @@ import numpy.typing as npt
 from audio_vq.kernels.compiling import compiled
 from audio_vq.kernels.drawing import Draw, draw_class, empty_draw
 from audio_vq.kernels.packing import PANEL, Floats, Ints, PackedWeights, activation_dtype
+from audio_vq.kernels.panels import add_panel
+from audio_vq.kernels.rows import add_row, copy_bytes, gate, read_int, relu, store_activations, write_int
+from audio_vq.kernels.simd import LANES
 from audio_vq.kernels.streams import StreamStates
-from audio_vq.kernels.vector import (
-    LANES,
-    add_panel,
-    add_row,
-    copy_bytes,
-    gate,
-    read_int,
-    relu,
-    store_activations,
-    write_int,
-)
 
 AHEAD_ROWS = 8  # rows of past taps multiplied at a time
 
@@ -376,7 +368,7 @@ def _add_product(
     row_scales: int,
     rows: int,
 ) -> None:
-    """y_r[: outputs] += x_r @ matrix for all rows r, panel by panel; see `vector.add_panel`."""
+    """y_r[: outputs] += x_r @ matrix for all rows r, panel by panel; see `panels.add_panel`."""
     left = outputs // LANES
     while left:
         size = min(PANEL, 8 if left >= 8 else 4 if left >= 4 else 2)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_vq.kernels.cpu import HAS_AVX512
-from audio_vq.kernels.vector import ALIGNMENT, LANES
+from audio_vq.kernels.simd import ALIGNMENT, LANES
 from audio_vq.kernels.wavenet_step import StepWeights
 
 Floats = npt.NDArray[np.float32]

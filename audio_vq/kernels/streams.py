@@ -13,7 +13,7 @@ class StreamStates(NamedTuple):
     """
 
     past: npt.NDArray[np.generic]  # (streams, Σ ring lengths, R): the layers' rings one after another, float32 or int8
-    scales: npt.NDArray[np.float32]  # (streams, Σ ring lengths, 2): of int8 entries, see `vector.store_activations`
+    scales: npt.NDArray[np.float32]  # (streams, Σ ring lengths, 2): of int8 entries, see `rows.store_activations`
     next: npt.NDArray[np.int64]  # (streams, layers): where in its ring each layer writes next, over its oldest entry
     previous: npt.NDArray[np.int64]  # (streams,): class of the last sample
 
@@ -35,8 +35,3 @@ def begin_again(states: StreamStates, slot: int, silence: int) -> None:
     for array in (states.past, states.scales, states.next):
         array[slot] = 0
     states.previous[slot] = silence
-
-
-def copy_stream(source: StreamStates, slot: int, target: StreamStates, target_slot: int) -> None:
-    for one, other in zip(source, target, strict=True):
-        other[target_slot] = one[slot]

@@ -7,7 +7,7 @@ import numpy as np
 
 from audio_vq.audio import StreamResampler, Waveform
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import CHUNK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import BLOCK_UNITS, CONTEXT_UNITS
 from audio_vq.live.wav import PcmReader
 from audio_vq.loudness import LoudnessMeter
 from audio_vq.pretrained import VQVAE
@@ -50,7 +50,7 @@ def latency_of(model: VQVAE, input_rate: int) -> Latency:
     return Latency(
         resampling=1000 * _resampling_seconds(input_rate, model.sample_rate),
         encoder=1000 * model.chunk_encoder.reach / model.sample_rate,
-        block=unit * CHUNK_UNITS,
+        block=unit * BLOCK_UNITS,
         decoder=unit * CONTEXT_UNITS,
     )
 
@@ -155,7 +155,7 @@ def _waveforms(model: VQVAE, pieces: Iterable[bytes], raw_rate: int, say: Callab
 
 def _block_by_block(model: VQVAE, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
-    block = CHUNK_UNITS * model.hop_length
+    block = BLOCK_UNITS * model.hop_length
     missing = block + CONTEXT_UNITS * model.hop_length + model.chunk_encoder.reach
     waiting: list[Waveform] = []
     for waveform in waveforms:
