@@ -8,11 +8,14 @@ import numpy as np
 import torch
 
 from audio_vq import units as unit_statistics
+from audio_vq.analysis.abx import AbxScores
 from audio_vq.analysis.alignments import Alignment
 from audio_vq.analysis.baselines import Encode, fit_latent_probe, fit_mfcc_kmeans, random_units
 from audio_vq.analysis.phones import LabelledUnits, PhoneScores, frame_centres, label_frames, score_phones
+from audio_vq.analysis.rates import Rates
 from audio_vq.analysis.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.selection import AlignedCorpus, Selection
+from audio_vq.analysis.speakers import SpeakerLeakage
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.data.progress import ProgressBar, progress_bar
@@ -45,6 +48,9 @@ class Analysis:
     baselines: dict[str, PhoneScores]
     segments: BoundaryScores
     latents_used: dict[str, float] | None  # None: no speaker of the split is known to the model
+    abx: AbxScores | None = None
+    speaker_leakage: SpeakerLeakage | None = None  # None: there are no two speakers with enough utterances
+    rates: Rates | None = None
 
     def metrics(self) -> dict[str, Any]:
         skipped = len(self.selection.chosen) - len(self.selection.scored)
@@ -57,7 +63,10 @@ class Analysis:
             "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
             "phones": self.phones.figures() | {"skipped_utterances": skipped},
             "segments": self.segments.figures(),
+            "abx": self.abx and self.abx.figures(),
+            "speaker_leakage": self.speaker_leakage and self.speaker_leakage.figures(),
             "latents_used": self.latents_used,
+            "rates": self.rates and self.rates.figures(),
             "baselines": {name: scores.figures() for name, scores in self.baselines.items()},
             "split": self.selection.split,
             "mapping": self.selection.mapping_name,

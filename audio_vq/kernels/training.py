@@ -1,4 +1,4 @@
-"""Loss and gradients of a WaveNet on one clip, compiled: a tile of some hundred samples goes through all layers at once.
+"""Loss and gradients of a WaveNet on one clip, compiled: a tile of samples goes through all layers at once.
 
 The equations are those of `models/wavenet.py`; `tests/test_training_kernels.py` proves loss and gradients equal.
 
