@@ -33,6 +33,15 @@ class QuantizerConfig:
 
 
 @dataclass
+class GaussianConfig:
+    """Latents of a standard VAE; their number of channels is `quantizer.dim`."""
+
+    kl_weight: float = 1.0  # 1 is the evidence lower bound
+    anneal_share: float = 0.0  # share of the training budget over which the weight rises from zero
+    free_bits: float = 0.0  # bits per unit and latent channel that cost nothing
+
+
+@dataclass
 class WaveNetConfig:
     layers: int = 30
     dilation_cycle: int = 10  # dilations 1, 2, 4 … 2^(cycle − 1), repeated
@@ -50,8 +59,10 @@ class ModelConfig:
 
     sample_rate: int = 16000  # Hz
     mu_law_classes: int = 256
+    bottleneck: str = "quantized"  # or "gaussian": a VAE to compare with, without units
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
 
 

@@ -96,6 +96,11 @@ class VQVAE:
         return self.network.quantizer.codebook_size
 
     @property
+    def codebook(self) -> npt.NDArray[np.float32]:
+        """The vectors that units stand for, `(codebook_size, dim)`."""
+        return self.network.quantizer.codebook.detach().float().cpu().numpy()
+
+    @property
     def unit_rate_hz(self) -> float:
         return self.sample_rate / self.hop_length
 

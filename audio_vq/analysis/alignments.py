@@ -79,7 +79,7 @@ def read_alignment(path: Path) -> Alignment:
     Raises:
         UserError: malformed, or not contiguous; the message names the line.
     """
-    text = _read_text(path)
+    text = read_text(path)
     intervals = read_textgrid(path, text) if path.suffix == ".TextGrid" else _read_lab(path, text)
     previous_end: float | None = None
     boundaries: list[float] = []
@@ -104,7 +104,8 @@ def write_alignment(path: Path, alignment: Alignment) -> None:
     atomic_write_text(path, "".join(f"{start:.6f} {end:.6f} {label}\n" for (start, end), label in intervals))
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of an alignment file, whichever of the usual encodings it has."""
     data = path.read_bytes()
     try:
         # Praat writes UTF-16 as soon as a label needs more than Latin-1

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from audio_vq.errors import UserError
 
+_WORD_TIERS = ("words", "word")
+
 
 class Interval(NamedTuple):
     """A labelled stretch of time and the line of the file it stands on."""
@@ -30,6 +32,16 @@ def read_textgrid(path: Path, text: str) -> tuple[Interval, ...]:
     # aligners of several speakers write "NAME - phones"
     named = (tier for tier in tiers if tier.name.strip().lower().endswith(("phones", "phone")))
     return next(named, tiers[0]).intervals
+
+
+def read_words(path: Path, text: str) -> tuple[Interval, ...]:
+    """Intervals of the tier named words or word; none where there is no such tier.
+
+    Raises:
+        UserError: not a TextGrid, or malformed.
+    """
+    named = (tier for tier in _interval_tiers(_Values(path, text)) if tier.name.strip().lower().endswith(_WORD_TIERS))
+    return next((tier.intervals for tier in named), ())
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ def info(checkpoint: Checkpoint, json_output: Json = False) -> None:
 
     model = VQVAE.from_pretrained(checkpoint)
     network = model.network
+    has_units = model.config.bottleneck == "quantized"
     facts: dict[str, Any] = {
         "sample_rate": model.sample_rate,
         "hop_length": model.hop_length,
         "unit_rate_hz": model.unit_rate_hz,
-        "codebook_size": model.codebook_size,
-        "bits_per_second": model.bits_per_second,
+        "bottleneck": model.config.bottleneck,
+        "codebook_size": model.codebook_size if has_units else None,
+        "bits_per_second": model.bits_per_second if has_units else None,
         "speakers": list(model.speakers),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "receptive_field_samples": network.wavenet.receptive_field,

@@ -15,6 +15,7 @@ class QuantizedLatents:
     units: Tensor  # (batch, time): k, int64
     codebook_loss: Tensor  # ‖sg[z_e] − e‖², mean: pulls the codebook to the encoder (eq. 3, second term)
     commitment_loss: Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
+    cost: Tensor  # scalar: what these add to the loss, on the scale of nats per waveform sample
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class VectorQuantizer(nn.Module):
 
     The codebook learns by its loss (`ema_decay=None`: it is a parameter) or by exponential moving averages
     (`update`, called by the training loop with the statistics of all processes; it then has no gradient).
+    `commitment` is β.
     """
 
-    def __init__(self, codebook_size: int, dim: int, ema_decay: float | None = None) -> None:
+    def __init__(self, codebook_size: int, dim: int, ema_decay: float | None = None, commitment: float = 0.25) -> None:
         super().__init__()
         self.ema_decay = ema_decay
+        self.commitment = commitment
         codebook = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
         self.codebook = nn.Parameter(codebook, requires_grad=ema_decay is None)
         self.ema_counts: Tensor
@@ -62,15 +65,27 @@ class VectorQuantizer(nn.Module):
         """Codebook vectors `(batch, dim, time)` of units `(batch, time)`."""
         return F.embedding(units, self.codebook).transpose(1, 2)
 
-    def forward(self, latents: Tensor) -> QuantizedLatents:
+    def forward(self, latents: Tensor, strength: float = 1.0) -> QuantizedLatents:
+        """At `strength` 0 the latents pass as they are, and nothing is added to the loss."""
         units = self.nearest(latents)
         vectors = self.lookup(units)
+        codebook_loss = F.mse_loss(vectors, latents.detach())
+        commitment_loss = F.mse_loss(latents, vectors.detach())
+        # weights of zero, not missing terms: every parameter then has a gradient, which data parallelism relies on
+        on = float(strength > 0)
+        # with moving averages the codebook has no gradient and its loss no part in the total
+        learned = on if self.ema_decay is None else 0.0
         return QuantizedLatents(
-            latents=latents + (vectors - latents).detach(),
+            latents=latents + (vectors - latents).detach() if on else latents,
             units=units,
-            codebook_loss=F.mse_loss(vectors, latents.detach()),
-            commitment_loss=F.mse_loss(latents, vectors.detach()),
+            codebook_loss=codebook_loss,
+            commitment_loss=commitment_loss,
+            cost=codebook_loss * learned + commitment_loss * (on * self.commitment),
         )
+
+    def settled(self, latents: Tensor, strength: float = 1.0) -> Tensor:
+        """Codebook vectors of the latents, or at `strength` 0 the latents themselves."""
+        return self.lookup(self.nearest(latents)) if strength > 0 else latents
 
     @torch.no_grad()
     def statistics(self, latents: Tensor, units: Tensor) -> CodebookStatistics:

@@ -1,0 +1,204 @@
+"""Gaussian latents: the bound, its gradient, its remedies, and a model that trains with them."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_cli import call, mistake
+from test_training import MODEL, run_of
+from test_vqvae import batch, tiny_config  # noqa: F401 - a fixture
+from torch.distributions import Normal, kl_divergence
+
+from audio_vq.audio import write_audio
+from audio_vq.config import GaussianConfig
+from audio_vq.models.gaussian import GaussianBottleneck
+from audio_vq.models.vqvae import build_vqvae
+from audio_vq.pretrained import VQVAE
+from audio_vq.training.bottlenecks import GaussianSchedule, nats_per_unit
+from audio_vq.training.runs import run_vqvae
+from audio_vq.training.vqvae_task import VQVAETask
+
+
+def gaussian_config(**options):
+    return dataclasses.replace(tiny_config(), bottleneck="gaussian", gaussian=GaussianConfig(**options))
+
+
+def gaussian_model(**options):
+    torch.manual_seed(0)
+    return build_vqvae(gaussian_config(**options), num_speakers=2)
+
+
+def test_kl_is_that_of_the_distributions():
+    torch.manual_seed(0)
+    outputs = torch.randn(3, 10, 7, dtype=torch.float64)
+    mean, log_variance = outputs.float().chunk(2, 1)
+    expected = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(GaussianBottleneck(hop_length=4)(outputs).kl, expected)
+
+
+def test_the_bound_by_hand():
+    """One unit of 4 samples, 2 channels: mean 1 and variance 1 costs 1/2 nat, mean 0 and variance e² (e² − 3) / 2."""
+    outputs = torch.tensor([1.0, 0.0, 0.0, 2.0]).reshape(1, 4, 1)
+    by_hand = (0.5 + (math.e**2 - 3) / 2) / 4  # nats per sample
+    assert GaussianBottleneck(4)(outputs).cost.item() == pytest.approx(by_hand, rel=1e-6)
+    assert GaussianBottleneck(4, kl_weight=3)(outputs, 0.5).cost.item() == pytest.approx(1.5 * by_hand, rel=1e-6)
+
+
+def test_total_is_the_bound_in_bits_per_sample(batch):  # noqa: F811
+    model = gaussian_model().eval()
+    losses = model(*batch)
+    kl = losses.narrowed.kl.sum(1).mean() / model.hop_length / math.log(2)
+    assert kl > 0
+    torch.testing.assert_close(losses.total, model.bits(batch[0], losses.narrowed.latents, batch[1]) + kl)
+
+
+def test_samples_in_training_have_mean_and_variance_and_evaluation_is_the_mean():
+    torch.manual_seed(0)
+    outputs = torch.tensor([1.0, -2.0, 0.0, 2.0]).reshape(1, 4, 1).expand(1, 4, 100_000)
+    bottleneck = GaussianBottleneck(4)
+    samples = bottleneck.train()(outputs).latents[0]
+    # 100,000 draws: the mean is off by more than 5 σ / √n once in a million
+    torch.testing.assert_close(samples.mean(1), torch.tensor([1.0, -2.0]), atol=5 * math.e / 316, rtol=0)
+    torch.testing.assert_close(samples.std(1), torch.tensor([1.0, math.e]), rtol=0.02, atol=0)
+    mean = torch.tensor([1.0, -2.0])[None, :, None].expand(1, 2, 100_000)
+    assert torch.equal(bottleneck.eval()(outputs).latents, mean)
+    assert torch.equal(bottleneck.train().settled(outputs), mean)
+
+
+def test_gradient_reaches_mean_and_variance_through_the_decoder(batch):  # noqa: F811
+    model = gaussian_model()
+    model(*batch).reconstruction.backward()
+    output = model.encoder.layers[-1]
+    assert output.weight.shape[0] == 16  # mean and log-variance of 8 channels
+    assert (output.weight.grad.abs().flatten(1).sum(1) > 0).all()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.encoder.parameters())
+
+
+def test_free_bits_cost_nothing_and_pull_nothing():
+    """A channel below the allowance costs the allowance, without gradient; one above costs what it is."""
+    outputs = torch.tensor([2.0, 0.1, 0.0, 0.0]).reshape(1, 4, 1).requires_grad_()
+    result = GaussianBottleneck(hop_length=1, free_bits=1.0)(outputs)
+    assert result.cost.item() == pytest.approx(2.0**2 / 2 + math.log(2), rel=1e-6)  # nats
+    result.cost.backward()
+    assert outputs.grad[0, :, 0].tolist() == pytest.approx([2.0, 0.0, 0.0, 0.0])
+
+
+def test_annealing_is_linear_then_full():
+    network = gaussian_model()
+    schedule = GaussianSchedule(GaussianConfig(anneal_share=0.2), torch.device("cpu"))
+    strengths = []
+    for progress in (0.0, 0.05, 0.1, 0.2, 0.9):
+        assert not schedule.before_step(network, progress, 0)
+        strengths.append(schedule.strength)
+    assert strengths == pytest.approx([0, 0.25, 0.5, 1, 1])
+    assert GaussianSchedule(GaussianConfig(), torch.device("cpu")).strength == 1
+
+
+def test_a_wider_path_is_learned_where_the_kl_is_free(batch):  # noqa: F811
+    """The same steps on the same clips: with a free KL the latents carry something, at weight 50 next to nothing."""
+    carried = []
+    for weight in (0.0, 50.0):
+        model = gaussian_model(kl_weight=weight)
+        optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+        for _ in range(25):
+            losses = model(*batch)
+            optimizer.zero_grad()
+            losses.total.backward()
+            optimizer.step()
+        carried.append(float(nats_per_unit(losses.narrowed)))
+    assert carried[0] > 1  # nats per unit
+    assert carried[1] < 0.05
+
+
+def gaussian_run(corpus, folder, **changes):
+    run = run_of(corpus, folder, **changes)
+    return dataclasses.replace(
+        run, model=dataclasses.replace(MODEL, bottleneck="gaussian", gaussian=GaussianConfig(anneal_share=0.5))
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gaussian") / "run"
+    run_vqvae(gaussian_run(tiny_corpus, folder))
+    return folder
+
+
+def test_validation_tells_bits_and_kl(finished):
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 8]
+    for line in lines:
+        assert line["valid"].keys() == {"bits_true", "bits_shuffled", "bits_zero", "bits_wrong_speaker"}
+        assert line["kl_nats_per_unit"] > 0
+        assert "perplexity" not in line
+    assert [line["kl_weight"] for line in lines] == [0.75, 1.0]  # of the last step: 3/8 and 7/8 of the way, over half
+    assert list(finished.glob("samples/*/*.wav"))
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(finished, tiny_corpus, tmp_path, monkeypatch):
+    run = gaussian_run(tiny_corpus, tmp_path / "parts")
+    original = VQVAETask.after_step
+
+    def after_step(self, accelerator, network, result, step):
+        original(self, accelerator, network, result, step)
+        if step == 5:
+            raise KeyboardInterrupt  # after the validation at step 4 saved a checkpoint
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VQVAETask, "after_step", after_step)
+        with pytest.raises(KeyboardInterrupt):
+            run_vqvae(run)
+    assert json.loads((tmp_path / "parts/last/training.json").read_text())["step"] == 4
+    run_vqvae(run)
+    for name in ("model.safetensors", "training.safetensors"):
+        whole, parts = (load_file(folder / "last" / name) for folder in (finished, tmp_path / "parts"))
+        assert whole.keys() == parts.keys()
+        for key in whole:
+            assert torch.equal(whole[key], parts[key]), key
+
+
+def test_checkpoint_holds_the_model(finished, tmp_path):
+    model = VQVAE.from_pretrained(finished)
+    model.save_pretrained(tmp_path / "copy")
+    again = VQVAE.from_pretrained(tmp_path / "copy")
+    waveform = torch.rand(1, 1280) - 0.5
+    assert model.network.latents(waveform).shape == (1, 8, 4)
+    assert torch.equal(model.network.latents(waveform), again.network.latents(waveform))
+
+
+def test_verbs_that_need_units_say_so(finished, tiny_corpus, tmp_path):
+    out, recording = tmp_path / "out", tmp_path / "hello.wav"
+    write_audio(recording, 0.1 * np.ones(4000, np.float32), 16000)
+    for arguments in (
+        ["encode", finished, tiny_corpus, "--out", out],
+        ["convert", finished, recording, "--to", "ben", "--out", out],
+        ["train-prior", f"model={finished}", f"data={tiny_corpus}", f"run={out}", "train.steps=1"],
+    ):
+        assert "Gaussian latents (model.bottleneck=gaussian) and so no units" in mistake(*arguments)
+    assert not out.exists()
+    facts = json.loads(call("info", finished, "--json")[0])
+    assert facts["bottleneck"] == "gaussian"
+    assert facts["codebook_size"] is None
+
+
+@pytest.mark.parametrize(
+    "setting", ["model.bottleneck=none", "model.gaussian.anneal_share=1.0", "model.gaussian.free_bits=-1"]
+)
+def test_settings_that_are_none(setting, tiny_corpus, tmp_path):
+    with_it = ["train", f"data={tiny_corpus}", f"run={tmp_path / 'run'}", "train.steps=1", setting]
+    assert setting.split("=")[0].rsplit(".", 1)[-1] in mistake(*with_it)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_earlier_names_are_taken(batch):  # noqa: F811
+    torch.manual_seed(0)
+    model, other = (build_vqvae(tiny_config(), num_speakers=2) for _ in range(2))
+    earlier = {name.replace("bottleneck.", "quantizer."): value for name, value in model.state_dict().items()}
+    assert "quantizer.codebook" in earlier
+    other.load_state_dict(earlier)
+    assert "quantizer.codebook" in earlier  # the caller's dictionary stays as it is
+    torch.testing.assert_close(model(*batch).total, other(*batch).total)
