@@ -16,7 +16,7 @@ from torch import Tensor
 from audio_vq.errors import UserError
 from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.kernels import packed_step, wavenet_step
-from audio_vq.kernels.cpu import HAS_VECTORS
+from audio_vq.kernels.cpu import HAS_VECTORS, HAS_VNNI
 from audio_vq.kernels.packing import activation_dtype, pack, padded_conditioning
 from audio_vq.kernels.streams import StreamStates, silent_streams
 from audio_vq.kernels.wavenet_step import Rings, StepWeights
@@ -27,8 +27,9 @@ Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 # the fastest format below 1e-3 nats per sample: int8 has 2.6e-4 on held-out recordings of VCTK for a trained
-# `wavenet_reference` (bfloat16 1.1e-5); `audio-vq bench CHECKPOINT --speech PREPARED` repeats it
-FASTEST_FAITHFUL: Precision = "int8"
+# `wavenet_reference` (bfloat16 1.1e-5); `audio-vq bench CHECKPOINT --speech PREPARED` repeats it. Without VNNI
+# instructions, products of bytes are slower than those of bfloat16
+FASTEST_FAITHFUL: Precision = "int8" if HAS_VNNI else "bfloat16"
 
 
 def choose_precision(wanted: str) -> Precision:

@@ -1,9 +1,12 @@
 """What this machine's processor can do, asked once."""
 
 import llvmlite.binding as llvm
+from numba import config
 
 
 def _features() -> dict[str, bool]:
+    if config.CPU_NAME:  # NUMBA_CPU_NAME: code is wanted for another processor
+        return {}
     try:
         return dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot tell on this machine: nothing is taken for granted
