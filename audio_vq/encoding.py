@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from audio_vq.audio import Waveform, audio_blocks, full_scale
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.data.progress import progress_bar
 from audio_vq.errors import UserError
 from audio_vq.loudness import LoudnessMeter
-from audio_vq.models.chunks import Chunk
+from audio_vq.models.chunks import Chunk, Encoded
 from audio_vq.pretrained import VQVAE
 from audio_vq.units import UnitSequence, UnitsJournal, write_units
 
@@ -58,29 +59,40 @@ def encode_sources(model: VQVAE, sources: Iterable[Source]) -> Iterator[UnitSequ
 
     Chunks of several recordings are computed at once, while later ones are being read.
     """
-    encoder = model.chunk_encoder
     reading: deque[Source] = deque()
-
-    def chunks() -> Iterator[Chunk]:
-        for source in sources:
-            reading.append(source)
-            yield from encoder.cut(levelled(source, model.loudness_db))
-
     # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
     collected = array("q")
-    for chunk, units in encoder.units(chunks()):
+    for chunk, units in model.chunk_encoder.units(_chunks(model, sources, reading)):
         collected.frombytes(units.tobytes())
         if chunk.recording_samples is not None:
-            source = reading.popleft()
-            yield UnitSequence(
-                id=source.id,
-                speaker=source.speaker,
-                sample_rate=model.sample_rate,
-                hop_length=model.hop_length,
-                num_samples=chunk.recording_samples,
-                units=np.array(collected, np.int64),
-            )
+            yield _sequence(model, reading.popleft(), chunk.recording_samples, np.array(collected, np.int64))
             collected = array("q")
+
+
+def encode_with_latents(
+    model: VQVAE, sources: Iterable[Source]
+) -> Iterator[tuple[UnitSequence, npt.NDArray[np.float32]]]:
+    """As `encode_sources`, each with the latents `(dim, time)` that its units stand for."""
+    reading: deque[Source] = deque()
+    collected: list[Encoded] = []
+    for chunk, encoded in model.chunk_encoder.both(_chunks(model, sources, reading)):
+        collected.append(encoded)
+        if chunk.recording_samples is not None:
+            units = np.concatenate([each.units for each in collected])
+            latents = np.concatenate([each.latents for each in collected], axis=1)
+            yield _sequence(model, reading.popleft(), chunk.recording_samples, units), latents
+            collected = []
+
+
+def _chunks(model: VQVAE, sources: Iterable[Source], reading: deque[Source]) -> Iterator[Chunk]:
+    """The chunks of all recordings; `reading` gets each one when its first is cut."""
+    for source in sources:
+        reading.append(source)
+        yield from model.chunk_encoder.cut(levelled(source, model.loudness_db))
+
+
+def _sequence(model: VQVAE, source: Source, num_samples: int, units: npt.NDArray[np.int64]) -> UnitSequence:
+    return UnitSequence(source.id, source.speaker, model.sample_rate, model.hop_length, num_samples, units)
 
 
 def levelled(source: Source, loudness_db: float | None) -> Iterator[Waveform]:

@@ -12,9 +12,10 @@ import librosa
 import numpy as np
 import pytest
 
-from audio_vq.analysis import plots
+from audio_vq.analysis import phone_classes, plots
 from audio_vq.analysis.alignments import Alignment, write_alignment
 from audio_vq.analysis.analyze import analyze
+from audio_vq.analysis.atlas import make_atlas, mel_band
 from audio_vq.analysis.report import render_report
 from audio_vq.analysis.selection import open_aligned, select_utterances
 from audio_vq.data.prepare import SplitRule, complete
@@ -35,6 +36,10 @@ class ToneModel:
     hop_length: int = HOP
     codebook_size: int = 8
     unit_rate_hz: float = RATE / HOP
+
+    @property
+    def codebook(self):
+        return np.eye(self.codebook_size, 4, dtype=np.float32)
 
     def encode(self, waveform, sample_rate):
         assert sample_rate == RATE
@@ -91,6 +96,10 @@ def prepared(tmp_path_factory) -> tuple[Path, Path]:
             speaker_info={},
         )
     return corpus, alignments
+
+
+def render(model, analysis, facts):
+    return render_report(model, analysis, make_atlas(model, analysis, seed=0), analysis.metrics(), facts, seed=0)
 
 
 def select(prepared, split="test", mapping=None):
@@ -174,14 +183,14 @@ def test_missing_alignments_are_counted_or_refused(prepared, tmp_path):
 def test_latents_need_a_speaker_the_model_knows(prepared):
     analysis = analyze(ToneModel(speakers=("carol",)), select(prepared), seed=0)
     assert analysis.metrics()["latents_used"] is None
-    page = render_report(ToneModel(speakers=("carol",)), analysis, {"checkpoint": "x"}, seed=0)
+    page = render(ToneModel(speakers=("carol",)), analysis, {"checkpoint": "x"})
     assert "unknown to the model" in page
 
 
 class Page(HTMLParser):
     """Collects tags and complains about what does not close."""
 
-    VOID = frozenset({"meta", "link", "br", "img"})
+    VOID = frozenset({"meta", "link", "br", "img", "input"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +215,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(analysis) -> str:
-    return render_report(ToneModel(), analysis, {"checkpoint": "<b>runs</b>", "command": "audio-vq"}, seed=0)
+    return render(ToneModel(), analysis, {"checkpoint": "<b>runs</b>", "command": "audio-vq"})
 
 
 def test_the_page_is_well_formed_and_complete(page):
@@ -214,9 +223,9 @@ def test_the_page_is_well_formed_and_complete(page):
     parsed.feed(page)
     assert parsed.open == []
     tags = [tag for tag, _ in parsed.tags]
-    assert tags.count("svg") == 6  # matrix, usage, durations and three excerpts
+    assert tags.count("svg") == 8  # accuracy, matrix, usage, durations, the atlas' map and three excerpts
     assert tags.count("audio") == 6
-    assert tags.count("figcaption") == 4
+    assert tags.count("figcaption") == 6
     ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert "100.0 %" in parsed.text
@@ -243,12 +252,12 @@ def test_plots_are_xml_in_the_colour_of_the_page(page):
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ET.fromstring(svg)
         assert "currentColor" in svg
-        assert plots._INK not in svg
+        assert plots.INK not in svg
 
 
 def test_the_same_analysis_draws_the_same_page(analysis, page):
     facts = {"checkpoint": "<b>runs</b>", "command": "audio-vq"}
-    assert render_report(ToneModel(), analysis, facts, seed=0) == page
+    assert render(ToneModel(), analysis, facts) == page
 
 
 def test_the_verb_refuses_before_it_loads_anything(prepared, tmp_path):
@@ -265,11 +274,11 @@ def test_the_verb_refuses_before_it_loads_anything(prepared, tmp_path):
 
 def test_mel_bands_are_librosas():
     centres = librosa.mel_frequencies(82, fmin=0, fmax=8000)[1:-1]
-    assert [plots.mel_band(hz, 80, 16000) for hz in centres] == pytest.approx(np.arange(80), abs=1e-6)
+    assert [mel_band(hz, 80, 16000) for hz in centres] == pytest.approx(np.arange(80), abs=1e-6)
 
 
 def test_phones_are_ordered_by_class():
-    assert plots.phone_order(["SIL", "T", "?", "S", "AA", "M", "IY"]) == [
+    assert phone_classes.phone_order(["SIL", "T", "?", "S", "AA", "M", "IY"]) == [
         "IY",
         "AA",
         "M",

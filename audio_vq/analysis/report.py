@@ -1,16 +1,22 @@
-"""`report.html`: one self-contained page with the figures of an analysis, their controls, plots and sound."""
+"""`report.html`: one self-contained page with the figures of an analysis, their controls, plots, atlas and sound."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audio_vq.analysis import plots, samples
+from audio_vq.analysis import plots, samples, tables
 from audio_vq.analysis.analyze import Analysis
-from audio_vq.analysis.phones import PhoneScores
+from audio_vq.analysis.atlas import Atlas, make_atlas
+from audio_vq.analysis.clips import make_clips
+from audio_vq.analysis.phone_classes import CLASS_COLOURS, DARK_CLASSES
+from audio_vq.analysis.score_plots import Mark, draw_scores
+from audio_vq.files import atomic_write_text
 from audio_vq.units import run_lengths
 
 if TYPE_CHECKING:
@@ -24,112 +30,100 @@ MATRIX_CAPTION = (
 
 
 @dataclass(frozen=True)
-class Number:
-    """A headline figure with what it must be compared to."""
-
-    name: str
-    value: str
-    controls: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PhoneRow:
-    name: str
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Drawing:
     svg: Markup
     caption: str
 
 
-def render_report(model: "VQVAE", analysis: Analysis, facts: Mapping[str, str], *, seed: int) -> str:
-    """The page as HTML; `facts` (name → value) end it, for instance the command that made it."""
+def write_report(
+    model: "VQVAE", analysis: Analysis, metrics: Mapping[str, Any], facts: Mapping[str, str], out: Path, *, seed: int
+) -> None:
+    """Write `report.html` and `atlas.json`; where `out` holds a conversion.json, the page shows it too.
+
+    `metrics` is the content of metrics.json; `facts` (name → value) end the page, for instance the command.
+    """
+    atlas = make_atlas(model, analysis, seed=seed)
+    page = render_report(model, analysis, atlas, metrics, facts, seed=seed)
+    atomic_write_text(out / "atlas.json", json.dumps(atlas.to_json()) + "\n")
+    atomic_write_text(out / "report.html", with_conversion(page, out))
+
+
+def render_report(
+    model: "VQVAE",
+    analysis: Analysis,
+    atlas: Atlas,
+    metrics: Mapping[str, Any],
+    facts: Mapping[str, str],
+    *,
+    seed: int,
+) -> str:
+    """The page as HTML."""
     selection = analysis.selection
     corpus = selection.scored_corpus.corpus
-    page = Environment(
+    return _environment().get_template("report.html.j2").render(
+        title=f"What the units of {facts['checkpoint']} say",
+        subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
+        f"measured on the {selection.split} split of {corpus.folder.name}",
+        synthetic=corpus.header.corpus == "synthetic",
+        style=_text("report.css"),
+        scripts=[_text(name) for name in ("sound.js", "atlas.js", "report.js")],
+        class_colours=CLASS_COLOURS,
+        dark_classes=DARK_CLASSES,
+        numbers=tables.headline(metrics),
+        phone_protocol=_phone_protocol(analysis),
+        phone_table=tables.phone_table(metrics),
+        phone_plot=_phone_plot(metrics),
+        matrix=_draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", MATRIX_CAPTION),
+        abx=_abx(metrics),
+        speaker_plot=_speaker_plot(metrics),
+        rate_table=tables.rate_table(metrics),
+        rate_facts=list(tables.rate_facts(metrics)),
+        usage=_usage(analysis),
+        durations=_durations(analysis),
+        atlas=_embedded(atlas.to_json()),
+        clips=_embedded(make_clips(analysis, atlas)),
+        map_method=f"{atlas.map.method}, seed {seed}",
+        listen=samples.INTRODUCTION,
+        samples=[
+            samples.make_sample(model, analysis, each, seed=seed) for each in samples.pick_utterances(analysis.scored)
+        ],
+        excerpt_caption=samples.CAPTION,
+        facts={**facts, **_facts(analysis)},
+    )  # fmt: skip
+
+
+CONVERSION_BEGIN, CONVERSION_END = "<!-- conversion -->", "<!-- end of conversion -->"
+
+
+def with_conversion(page: str, folder: Path) -> str:
+    """The page with the section of `folder`/conversion.json, which replaces an earlier one; unchanged without it."""
+    path = folder / "conversion.json"
+    if not path.is_file() or CONVERSION_BEGIN not in page:
+        return page
+    conversion = json.loads(path.read_text(encoding="utf-8"))
+    section = _environment().get_template("evaluate.html.j2").render(conversion=conversion)
+    before, rest = page.split(CONVERSION_BEGIN, 1)
+    return f"{before}{CONVERSION_BEGIN}\n{section}\n{CONVERSION_END}{rest.split(CONVERSION_END, 1)[1]}"
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("audio_vq.analysis", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-    ).get_template("report.html.j2")
-    return page.render(
-        title=f"What the units of {facts['checkpoint']} say",
-        subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
-        f"measured on the {selection.split} split of {corpus.folder.name}",
-        synthetic=corpus.header.corpus == "synthetic",
-        numbers=_headline(analysis),
-        phone_protocol=_phone_protocol(analysis),
-        phone_rows=_phone_rows(analysis),
-        matrix=_matrix(analysis),
-        usage=_usage(analysis),
-        durations=_durations(analysis),
-        listen=samples.INTRODUCTION,
-        samples=[
-            samples.make_sample(model, analysis, each, number, seed=seed)
-            for number, each in enumerate(samples.pick_utterances(analysis.scored))
-        ],
-        excerpt_caption=samples.CAPTION,
-        facts={**facts, **_facts(analysis)},
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _text(name: str) -> Markup:
+    """One of our own files, part of the page as it stands."""
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))  # noqa: S704
 
 
-def _interval(scores: PhoneScores) -> str:
-    return f"{100 * scores.ci95[0]:.1f} – {100 * scores.ci95[1]:.1f} %"
-
-
-def _headline(analysis: Analysis) -> list[Number]:
-    phones, metrics = analysis.phones, analysis.metrics()
-    numbers = [
-        Number(
-            "Phone accuracy",
-            _percent(phones.accuracy),
-            (
-                f"95 % interval {_interval(phones)}",
-                f"commonest phone {_percent(phones.majority)}",
-                f"shuffled units {_percent(phones.shuffled_units)}",
-                f"k-means on MFCC {_percent(analysis.baselines['mfcc_kmeans'].accuracy)}",
-            ),
-        ),
-        Number(
-            "Perplexity of units",
-            f"{metrics['perplexity']:.0f}",
-            (f"{metrics['used_units']} of {metrics['codebook_size']} units occur",),
-        ),
-        Number(
-            "Bit rate",
-            f"{metrics['entropy_bits_per_second']:.0f} bit/s",
-            ("entropy of the units", f"fixed length: {metrics['bits_per_second']:.0f} bit/s"),
-        ),
-        Number(
-            "Boundaries, R-value",
-            f"{analysis.segments.r_value:.2f}",
-            (
-                f"precision {_percent(analysis.segments.boundary_precision)} at 20 ms",
-                f"recall {_percent(analysis.segments.boundary_recall)}",
-            ),
-        ),
-    ]
-    bits = analysis.latents_used
-    if bits:
-        gain = bits["bits_shuffled"] - bits["bits_true"]
-        controls = tuple(
-            f"{name} {bits[key]:.2f}"
-            for name, key in (
-                ("bits per sample: true units", "bits_true"),
-                ("units of another utterance", "bits_shuffled"),
-                ("no units", "bits_zero"),
-                ("another speaker", "bits_wrong_speaker"),
-            )
-        )
-        numbers.insert(1, Number("Units of another utterance cost", f"{gain:.2f} bit", controls))
-    return numbers
+def _embedded(content: Mapping[str, Any]) -> Markup:
+    """JSON inside a script element, which ends at the first `</`."""
+    return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704
 
 
 def _phone_protocol(analysis: Analysis) -> str:
@@ -142,36 +136,48 @@ def _phone_protocol(analysis: Analysis) -> str:
     )
 
 
-def _phone_rows(analysis: Analysis) -> list[PhoneRow]:
-    names = {
-        "mfcc_kmeans": "k-means on MFCC, same number and rate",
-        "latent_probe": "supervised probe of the latents (linear)",
-        "random_units": "random units",
-    }
-    rows = {"this model": analysis.phones}
-    rows |= {shown: analysis.baselines[key] for key, shown in names.items() if key in analysis.baselines}
-    return [
-        PhoneRow(
-            name,
-            (
-                _percent(scores.accuracy),
-                _interval(scores),
-                f"{scores.pnmi:.3f}",
-                f"{scores.phone_purity:.3f}",
-                f"{scores.unit_purity:.3f}",
-            ),
-        )
-        for name, scores in rows.items()
-    ]
-
-
 def _draw(figure: plots.Figure, name: str, caption: str) -> Drawing:
     # the SVG is our own; what comes from files was escaped by matplotlib
     return Drawing(Markup(plots.to_svg(figure, name, caption.split(".", maxsplit=1)[0])), caption)  # noqa: S704
 
 
-def _matrix(analysis: Analysis) -> Drawing:
-    return _draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", MATRIX_CAPTION)
+def _phone_plot(metrics: Mapping[str, Any]) -> Drawing:
+    phones = metrics["phones"]
+    marks = (Mark("commonest phone", phones["majority"]), Mark("shuffled units", phones["shuffled_units"]))
+    caption = "Phone accuracy and its 95 % interval beside the controls. Probes are taught with phone labels."
+    return _draw(draw_scores(tables.phone_scores(metrics), marks, "frames recognised"), "accuracy", caption)
+
+
+@dataclass(frozen=True)
+class AbxSection:
+    table: tables.Table
+    plot: Drawing
+    measured_on: str
+
+
+def _abx(metrics: Mapping[str, Any]) -> AbxSection | None:
+    abx = metrics.get("abx")
+    kind = "across" if abx and abx.get("across_speaker") is not None else "within"
+    if not abx or abx.get(f"{kind}_speaker") is None:
+        return None
+    caption = (
+        f"ABX error {kind} speaker{'s' if kind == 'across' else ''}, lower is better. Half is what random "
+        "representations give."
+    )
+    figure = draw_scores(tables.abx_scores(metrics, kind), (Mark("chance", 0.5),), "ABX error")
+    return AbxSection(tables.abx_table(metrics), _draw(figure, "abx", caption), str(abx.get("measured_on", "")))
+
+
+def _speaker_plot(metrics: Mapping[str, Any]) -> Drawing | None:
+    leakage = metrics.get("speaker_leakage")
+    if not leakage:
+        return None
+    caption = (
+        "How often a linear probe names the speaker of an utterance. The encoder should lose the speaker, whom "
+        "the decoder is told: the nearer to chance the better."
+    )
+    marks = (Mark("chance", leakage["chance"]),)
+    return _draw(draw_scores(tables.speaker_scores(metrics), marks, "speakers named"), "speaker", caption)
 
 
 def _usage(analysis: Analysis) -> Drawing:

@@ -1,18 +1,23 @@
-"""Excerpts of scored utterances for the report: to look at and to listen to."""
+"""Excerpts of scored utterances for the report: to look at, and to hear stretch by stretch."""
 
 import base64
-import tempfile
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
+from matplotlib.image import imsave
 
-from audio_vq.analysis import plots
+from audio_vq.analysis.alignments import find_alignment
 from audio_vq.analysis.analyze import Analysis, EncodedUtterance
-from audio_vq.audio import log_mel, write_audio
+from audio_vq.analysis.atlas import mel_band
+from audio_vq.analysis.phone_classes import phone_class
+from audio_vq.analysis.words import find_words
+from audio_vq.audio import Waveform, flac_bytes, log_mel
+from audio_vq.data.prepared import Utterance
+from audio_vq.units import run_lengths
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
@@ -20,27 +25,61 @@ if TYPE_CHECKING:
 EXCERPT_SECONDS = 3.0
 EXCERPTS = 3
 MEL_HOP_SECONDS = 0.01
+DYNAMIC_RANGE = np.log(10 ** (70 / 20))  # shown, 70 dB below the loudest
 
 INTRODUCTION = (
     f"The first {EXCERPT_SECONDS:g} seconds of up to {EXCERPTS} scored utterances: the recording, and what "
-    "the decoder makes of its units."
+    "the decoder makes of its units. Click a word, a phone or a unit to hear exactly that stretch, of the one or "
+    "the other; arrow keys walk along a strip, Enter plays."
 )
 CAPTION = (
-    "Log-mel spectrogram (25 ms windows every 10 ms), phones of the alignment, and units. A unit has the "
+    "Log-mel spectrogram (25 ms windows every 10 ms), words, phones of the alignment, and units. A unit has the "
     "colour of the phone it is mapped to: where the two strips agree, the unit was read as the right kind of "
     "sound. Numbers are unit indices; repeated units are drawn as one box."
 )
 
 
 @dataclass(frozen=True)
-class Player:
+class Box:
+    """A labelled stretch of an excerpt, in seconds from its beginning."""
+
+    text: str
+    start: float
+    end: float
+    phone_class: str | None = None  # its colour
+    unit: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
     name: str
-    wav: str  # base64
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Tick:
+    text: str
+    place: float  # 0 to 1 along the axis
+
+
+@dataclass(frozen=True)
+class Player:
+    key: str
+    name: str
+    flac: str  # base64
 
 
 @dataclass(frozen=True)
 class Sample:
-    svg: Markup
+    id: str
+    speaker: str
+    text: str | None  # the sentence
+    seconds: float
+    spectrogram: str  # base64 PNG, low frequencies at the bottom
+    hertz: tuple[Tick, ...]  # kHz, from the bottom
+    times: tuple[Tick, ...]  # seconds
+    strips: tuple[Strip, ...]
     players: tuple[Player, ...]
 
 
@@ -55,7 +94,7 @@ def pick_utterances(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
 
 
-def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, number: int, *, seed: int) -> Sample:
+def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, *, seed: int) -> Sample:
     corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
     length = min(utterance.num_samples, round(EXCERPT_SECONDS * corpus.sample_rate))
     waveform = corpus.waveform(utterance, 0, length)
@@ -64,39 +103,74 @@ def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, numb
     speaker = utterance.speaker if known else model.speakers[0]
     decoded = model.decode(units, speaker, seed=seed)[:length]
     voice = "own voice" if known else f"{speaker}'s voice, as {utterance.speaker} is unknown to the model"
-    figure = plots.draw_excerpt(_excerpt(analysis, each, waveform, units))
-    svg = plots.to_svg(figure, f"excerpt{number}", f"Spectrogram, phones and units of {utterance.id}")
+    seconds = length / corpus.sample_rate
     return Sample(
-        svg=Markup(svg),  # noqa: S704 (our own drawing)
+        id=utterance.id,
+        speaker=utterance.speaker,
+        text=utterance.text,
+        seconds=seconds,
+        spectrogram=_spectrogram(waveform, corpus.sample_rate),
+        hertz=_hertz(corpus.sample_rate),
+        times=tuple(Tick(f"{time:g}", time / seconds) for time in np.arange(0, seconds + 1e-6, 0.5).tolist()),
+        strips=tuple(strip for strip in _strips(analysis, each, units, seconds) if strip.boxes),
         players=(
-            Player("recording", _wav_base64(waveform, corpus.sample_rate)),
-            Player(f"decoded from its units, {voice}", _wav_base64(decoded, corpus.sample_rate)),
+            Player("recording", "recording", _flac(waveform, corpus.sample_rate)),
+            Player("decoded", f"decoded from its units, {voice}", _flac(decoded, corpus.sample_rate)),
         ),
     )
 
 
-def _excerpt(analysis: Analysis, each: EncodedUtterance, waveform: np.ndarray, units: np.ndarray) -> plots.Excerpt:
-    assert each.alignment is not None
-    sample_rate = analysis.selection.scored_corpus.corpus.sample_rate
-    seconds = len(waveform) / sample_rate
-    starts = each.alignment.boundaries[:-1] - each.utterance.offset_seconds
-    ends = each.alignment.boundaries[1:] - each.utterance.offset_seconds
-    inside = (ends > 0) & (starts < seconds)
-    return plots.Excerpt(
-        title=f"{each.utterance.id}, speaker {each.utterance.speaker}",
-        log_mel=log_mel(waveform, sample_rate, round(MEL_HOP_SECONDS * sample_rate)),
-        sample_rate=sample_rate,
-        seconds=seconds,
-        units=units,
-        seconds_per_unit=1 / analysis.unit_rate_hz,
-        unit_phones=analysis.phones.unit_phones,
-        phone_starts=np.maximum(starts[inside], 0.0),
-        phones=tuple(np.array(each.alignment.labels)[inside].tolist()),
+def _strips(analysis: Analysis, each: EncodedUtterance, units: np.ndarray, seconds: float) -> Sequence[Strip]:
+    alignment, utterance = each.alignment, each.utterance
+    assert alignment is not None
+    source = analysis.selection.scored_corpus
+    path = find_alignment(source.folder, utterance.speaker, utterance.id)
+    words = find_words(path, alignment, utterance.text) if path else ()
+    starts, ends = alignment.boundaries[:-1].tolist(), alignment.boundaries[1:].tolist()
+    phones = (
+        Box(label, start, end, phone_class(label))
+        for label, start, end in zip(alignment.labels, starts, ends, strict=True)
+    )
+    return (
+        Strip("words", _inside((Box(word.text, word.start, word.end) for word in words), utterance, seconds)),
+        Strip("phones", _inside(phones, utterance, seconds)),
+        Strip("units", _unit_boxes(analysis, units, seconds)),
     )
 
 
-def _wav_base64(waveform: np.ndarray, sample_rate: int) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound.wav"
-        write_audio(path, waveform, sample_rate)
-        return base64.b64encode(path.read_bytes()).decode()
+def _inside(boxes: Iterable[Box], utterance: Utterance, seconds: float) -> tuple[Box, ...]:
+    """Those in the excerpt, cut to it; their times are of the source recording."""
+    offset = utterance.offset_seconds
+    moved = (
+        Box(box.text, max(0.0, box.start - offset), min(seconds, box.end - offset), box.phone_class) for box in boxes
+    )
+    return tuple(box for box in moved if box.end > box.start)
+
+
+def _unit_boxes(analysis: Analysis, units: np.ndarray, seconds: float) -> tuple[Box, ...]:
+    runs = run_lengths(units)
+    ends = np.minimum(np.cumsum(runs.lengths) / analysis.unit_rate_hz, seconds)
+    starts = np.concatenate([[0.0], ends[:-1]])
+    boxes = []
+    for unit, start, end in zip(runs.units.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        phone = analysis.phones.unit_phones[unit]
+        boxes.append(Box(str(unit), start, end, phone_class(phone), unit, f"read as {phone}"))
+    return tuple(boxes)
+
+
+def _spectrogram(waveform: Waveform, sample_rate: int) -> str:
+    mel = log_mel(waveform, sample_rate, round(MEL_HOP_SECONDS * sample_rate))
+    top = float(mel.max())
+    buffer = io.BytesIO()
+    imsave(buffer, mel, origin="lower", cmap=mpl.colormaps["magma"], vmin=top - DYNAMIC_RANGE, vmax=top, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _hertz(sample_rate: int) -> tuple[Tick, ...]:
+    bands = 80
+    shown = [hz for hz in (250, 500, 1000, 2000, 4000, 8000) if hz < 0.9 * sample_rate / 2]
+    return tuple(Tick(f"{hz / 1000:g}", (mel_band(hz, bands, sample_rate) + 0.5) / bands) for hz in shown)
+
+
+def _flac(waveform: Waveform, sample_rate: int) -> str:
+    return base64.b64encode(flac_bytes(waveform, sample_rate)).decode()

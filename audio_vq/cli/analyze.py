@@ -32,7 +32,7 @@ def analyze(
     force: Force = False,
     json_output: Json = False,
 ) -> None:
-    """Measure what units say about phones: metrics.json and report.html.
+    """Measure what units say about phones: metrics.json, atlas.json and report.html.
 
     Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
 
@@ -43,7 +43,7 @@ def analyze(
         raise UserError("--mapping and --mapping-alignments belong together; give both or neither")
 
     from audio_vq.analysis.analyze import analyze as measure
-    from audio_vq.analysis.report import render_report
+    from audio_vq.analysis.report import write_report
     from audio_vq.analysis.selection import open_aligned, select_utterances
     from audio_vq.pretrained import VQVAE
 
@@ -56,10 +56,9 @@ def analyze(
 
     command = shlex.join(["audio-vq", *sys.argv[1:]])
     facts = {"checkpoint": checkpoint, "command": command, "audio_vq": version("audio-vq")}
-    page = render_report(model, analysis, facts, seed=seed)
     metrics = analysis.metrics() | {"seed": seed, "command": command}
     text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-    atomic_write_text(out / "report.html", page)
+    write_report(model, analysis, metrics, facts, out, seed=seed)
     atomic_write_text(out / "metrics.json", text)
     print(text if json_output else _summary(metrics, out), end="")
 

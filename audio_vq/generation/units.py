@@ -5,7 +5,7 @@ time: each unit is predicted from the speaker and at least the `context // 2` un
 window by one unit would change all that is cached; by half a context, it costs a pass over it now and then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -104,14 +104,35 @@ def _normalised(x: Tensor) -> Tensor:
     return x * torch.rsqrt(torch.linalg.vecdot(x, x)[:, None] / x.shape[1] + epsilon)
 
 
-@torch.inference_mode()
 def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]) -> list[npt.NDArray[np.float64]]:
     """Bits −log2 p(unit | units before, speaker) of every unit `(time,)`, for sequences of any lengths.
 
     A sequence longer than the context is read in windows that begin half a context apart.
     """
-    device = prior.embedding.weight.device
     bits = [np.zeros(len(sequence)) for sequence in sequences]
+    for i, first, logits in _predicted(prior, sequences, speakers):
+        targets = torch.from_numpy(sequences[i][first : first + len(logits)]).to(logits.device)
+        nats = F.cross_entropy(logits, targets, reduction="none")
+        bits[i][first : first + len(logits)] = nats.cpu().numpy() / np.log(2)
+    return bits
+
+
+def unit_probabilities(
+    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
+) -> list[npt.NDArray[np.float64]]:
+    """What `unit_bits` is taken from: p(each unit | units before, speaker), `(time, K)`."""
+    probabilities = [np.zeros((len(sequence), prior.output.out_features)) for sequence in sequences]
+    for i, first, logits in _predicted(prior, sequences, speakers):
+        probabilities[i][first : first + len(logits)] = logits.double().softmax(-1).cpu().numpy()
+    return probabilities
+
+
+@torch.inference_mode()
+def _predicted(
+    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Number of a sequence, a unit in it, and logits `(time, K)` of it and those that follow; every unit once."""
+    device = prior.embedding.weight.device
     windows = [(i, *window) for i, units in enumerate(sequences) for window in _windows(len(units), prior.context)]
     windows.sort(key=lambda window: window[1] - window[3])  # similar lengths together: little padding
     for first in range(0, len(windows), SCORING_BATCH):
@@ -120,11 +141,9 @@ def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[
         for row, (i, start, _, end) in enumerate(part):
             units[row, : end - start] = torch.from_numpy(sequences[i][start:end])
         speaker = torch.tensor([speakers[i] for i, *_ in part])
-        logits = prior(units.to(device), speaker.to(device)).float()
-        nats = F.cross_entropy(logits, units.to(device), reduction="none").cpu().numpy()  # (B, T)
+        logits = prior(units.to(device), speaker.to(device)).float().transpose(1, 2)  # (B, T, K)
         for row, (i, start, fresh, end) in enumerate(part):
-            bits[i][fresh:end] = nats[row, fresh - start : end - start] / np.log(2)
-    return bits
+            yield i, fresh, logits[row, fresh - start : end - start]
 
 
 def _windows(length: int, context: int) -> list[tuple[int, int, int]]:

@@ -34,6 +34,7 @@ CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # a GPU wants more in parallel
 READ_AHEAD = 2  # batches of chunks per worker that wait for it
 
 Waveform = npt.NDArray[np.float32]
+Latents = npt.NDArray[np.float32]
 Units = npt.NDArray[np.int64]
 T = TypeVar("T")
 
@@ -46,6 +47,14 @@ class Chunk:
     inside: slice  # units of that stretch which lie in the recording
     units: int  # of its own, without margins, which lie in the recording
     recording_samples: int | None  # the recording's length, known on its last chunk
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder makes of a chunk's own units."""
+
+    units: Units  # (units,) int64
+    latents: Latents  # (dim, units)
 
 
 class ChunkBuffer:
@@ -137,16 +146,26 @@ class ChunkEncoder:
         """Each chunk with its units, `(units,)` int64, in order, computed on all threads that torch was given."""
         return self._over(self.units_now, chunks)
 
-    def latents(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, npt.NDArray[np.float32]]]:
+    def latents(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Latents]]:
         """Each chunk with its latents, `(dim, units)`."""
         return self._over(self.latents_now, chunks)
+
+    def both(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Encoded]]:
+        """Each chunk with its units and the latents they stand for."""
+        return self._over(self._both_now, chunks)
+
+    def _both_now(self, chunks: list[Chunk]) -> list[Encoded]:
+        latents = self._latents(chunks)
+        units = self.network.quantizer.nearest(latents).cpu().numpy()
+        own = zip(chunks, units, latents.cpu().numpy(), strict=False)
+        return [Encoded(u[: chunk.units], z[:, : chunk.units]) for chunk, u, z in own]
 
     def units_now(self, chunks: list[Chunk]) -> list[Units]:
         """Units of at most `batch` chunks, on this thread."""
         units = self.network.quantizer.nearest(self._latents(chunks)).cpu().numpy()
         return [own[: chunk.units] for chunk, own in zip(chunks, units, strict=False)]
 
-    def latents_now(self, chunks: list[Chunk]) -> list[npt.NDArray[np.float32]]:
+    def latents_now(self, chunks: list[Chunk]) -> list[Latents]:
         """Latents of at most `batch` chunks, on this thread."""
         latents = self._latents(chunks).cpu().numpy()
         return [own[:, : chunk.units] for chunk, own in zip(chunks, latents, strict=False)]
