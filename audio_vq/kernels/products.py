@@ -8,7 +8,7 @@ the inner dimension share an element, an int32: the instruction multiplies both 
 The element type picks the instruction, so that code written once compiles to either.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,15 @@ from numba.extending import intrinsic, overload
 
 from audio_vq.kernels.compiling import REORDERED, compiled
 from audio_vq.kernels.cpu import HAS_AVX512
+from audio_vq.kernels.simd import FLOAT, FLOATS, INT8, INT32, LANES, declare, index, load, loop, mask, splat
 
 Floats = npt.NDArray[np.float32]
 Operand = npt.NDArray[np.float32] | npt.NDArray[np.int32]
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": REORDERED}  # divided by zero is infinity
 INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}  # called by compiled code only
-LANES = 16  # columns of a product come in multiples of this
 # a block of the result and a row of b have to fit the registers: 32 of 16 lanes, or fewer and narrower ones
 ROWS, _VECTORS = (8, 2) if HAS_AVX512 else (4, 1)  # rows come in multiples of ROWS
-
-_FLOAT, _INT32, _INT64, _BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
-_FLOATS = ir.VectorType(_FLOAT, LANES)
 
 
 class _BFloat(ir.types.Type):
@@ -123,29 +120,29 @@ def _block_of(vectors: int) -> Any:
         builder.function.attributes.add("noinline")  # a copy for each of its many callers would take long to compile
         out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3, 4))
         row, column = arguments[1], arguments[2]
-        element = _INT32 if signature.args[4].dtype == types.int32 else _FLOAT
+        element = INT32 if signature.args[4].dtype == types.int32 else FLOAT
         vector = ir.VectorType(element, LANES)
         multiply_add = _multiply_add(builder, element)
         a_stride, a_step = cgutils.unpack_tuple(builder, a.strides)  # bytes
         b_step, _ = cgutils.unpack_tuple(builder, b.strides)
         out_stride, _ = cgutils.unpack_tuple(builder, out.strides)
         depth = cgutils.unpack_tuple(builder, a.shape)[1]
-        first_byte = builder.mul(column, _int64(4))
-        out_rows = [_row(builder, out.data, builder.add(row, _int64(i)), out_stride, first_byte) for i in range(ROWS)]
-        a_rows = [_row(builder, a.data, builder.add(row, _int64(i)), a_stride, _int64(0)) for i in range(ROWS)]
-        places = [builder.gep(line, [_int64(64 * v)]) for line in out_rows for v in range(vectors)]
-        sums = [_load(builder, place, _FLOATS) for place in places]
+        first_byte = builder.mul(column, index(4))
+        out_rows = [_row(builder, out.data, builder.add(row, index(i)), out_stride, first_byte) for i in range(ROWS)]
+        a_rows = [_row(builder, a.data, builder.add(row, index(i)), a_stride, index(0)) for i in range(ROWS)]
+        places = [builder.gep(line, [index(64 * v)]) for line in out_rows for v in range(vectors)]
+        sums = [load(builder, place, FLOATS) for place in places]
 
-        def step(k: Any, sums: list[Any]) -> list[Any]:
+        def step(k: Any, sums: Sequence[Any]) -> list[Any]:
             b_row = _row(builder, b.data, k, b_step, first_byte)
-            columns = [_load(builder, builder.gep(b_row, [_int64(64 * v)]), vector) for v in range(vectors)]
+            columns = [load(builder, builder.gep(b_row, [index(64 * v)]), vector) for v in range(vectors)]
             offset = builder.mul(k, a_step)
-            factors = [_splat(builder, _load(builder, builder.gep(line, [offset]), element)) for line in a_rows]
+            factors = [splat(builder, load(builder, builder.gep(line, [offset]), element)) for line in a_rows]
             pairs = [(factor, values) for factor in factors for values in columns]
             return [multiply_add(total, *pair) for total, pair in zip(sums, pairs, strict=True)]
 
-        for total, place in zip(_loop(builder, depth, sums, step), places, strict=True):
-            builder.store(total, builder.bitcast(place, _FLOATS.as_pointer()), align=4)
+        for total, place in zip(loop(builder, depth, sums, step), places, strict=True):
+            builder.store(total, builder.bitcast(place, FLOATS.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return generate
@@ -153,12 +150,12 @@ def _block_of(vectors: int) -> Any:
 
 def _multiply_add(builder: Any, element: Any) -> Any:
     """(sums, factor, values) → sums + factor · values, lane by lane."""
-    if element is _FLOAT:
+    if element is FLOAT:
         fused = ("contract",)  # one instruction where the machine has it
         return lambda sums, factor, values: builder.fadd(sums, builder.fmul(factor, values, flags=fused), flags=fused)
     operand = ir.VectorType(_BFloat(), 2 * LANES)
     name = "llvm.x86.avx512bf16.dpbf16ps.512"
-    dot = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS, operand, operand]), name)
+    dot = declare(builder, name, FLOATS, [FLOATS, operand, operand])
     return lambda sums, factor, values: builder.call(
         dot, [sums, builder.bitcast(factor, operand), builder.bitcast(values, operand)]
     )
@@ -181,12 +178,11 @@ def _conversion(order: Iterable[int]) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.function.attributes.add("noinline")
         pairs, values = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2))
-        low, high = (_load(builder, builder.gep(values.data, [arguments[i]]), _FLOATS) for i in (3, 4))
-        of = ir.FunctionType(ir.VectorType(_BFloat(), 2 * LANES), [_FLOATS, _FLOATS])
-        convert = cgutils.get_or_insert_function(builder.module, of, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
+        low, high = (load(builder, builder.gep(values.data, [arguments[i]]), FLOATS) for i in (3, 4))
+        bfloats = ir.VectorType(_BFloat(), 2 * LANES)
+        convert = declare(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", bfloats, [FLOATS, FLOATS])
         halves = builder.bitcast(builder.call(convert, [high, low]), ir.VectorType(ir.IntType(16), 2 * LANES))
-        mask = ir.Constant(ir.VectorType(_INT32, 2 * LANES), list(order))
-        ordered = builder.shuffle_vector(halves, ir.Constant(halves.type, ir.Undefined), mask)
+        ordered = builder.shuffle_vector(halves, ir.Constant(halves.type, ir.Undefined), mask(list(order)))
         place = builder.bitcast(builder.gep(pairs.data, [arguments[1]]), halves.type.as_pointer())
         builder.store(ordered, place, align=4)
         return context.get_dummy_value()
@@ -194,41 +190,7 @@ def _conversion(order: Iterable[int]) -> Any:
     return generate
 
 
-def _loop(builder: Any, count: Any, initial: list[Any], step: Any) -> list[Any]:
-    """`for k in range(count): values = step(k, values)` for count ≥ 1; the values stay in registers."""
-    before = builder.block
-    body, after = builder.append_basic_block("depth"), builder.append_basic_block("done")
-    builder.branch(body)
-    builder.position_at_end(body)
-    k = builder.phi(_INT64)
-    k.add_incoming(_int64(0), before)
-    values = [builder.phi(value.type) for value in initial]
-    results = step(k, values)
-    following = builder.add(k, _int64(1))
-    k.add_incoming(following, body)
-    for value, start, result in zip(values, initial, results, strict=True):
-        value.add_incoming(start, before)
-        value.add_incoming(result, body)
-    builder.cbranch(builder.icmp_signed("<", following, count), body, after)
-    builder.position_at_end(after)
-    return results
-
-
-def _int64(value: int) -> Any:
-    return ir.Constant(_INT64, value)
-
-
-def _row(builder: Any, data: Any, index: Any, stride: Any, first_byte: Any) -> Any:
+def _row(builder: Any, data: Any, number: Any, stride: Any, first_byte: Any) -> Any:
     """Address of a row's first byte that is read."""
-    start = builder.bitcast(data, _BYTE.as_pointer())
-    return builder.gep(start, [builder.add(builder.mul(index, stride), first_byte)])
-
-
-def _load(builder: Any, place: Any, kind: Any) -> Any:
-    return builder.load(builder.bitcast(place, kind.as_pointer()), align=4)
-
-
-def _splat(builder: Any, scalar: Any) -> Any:
-    undefined = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))
+    start = builder.bitcast(data, INT8.as_pointer())
+    return builder.gep(start, [builder.add(builder.mul(number, stride), first_byte)])
