@@ -2,100 +2,26 @@
 
 import json
 import re
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import librosa
 import numpy as np
 import pytest
+from tones import RATE, ToneModel, tone_corpus
 
 from audio_vq.analysis import phone_classes, plots
-from audio_vq.analysis.alignments import Alignment, write_alignment
 from audio_vq.analysis.analyze import analyze
 from audio_vq.analysis.atlas import make_atlas, mel_band
 from audio_vq.analysis.report import render_report
 from audio_vq.analysis.selection import open_aligned, select_utterances
-from audio_vq.data.prepare import SplitRule, complete
-from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
-
-RATE, HOP = 8000, 320
-TONES = {"SIL": 0, "AA": 400, "IY": 1000, "S": 2600}  # Hz
-SPEAKERS = ("ann", "bob")
-
-
-@dataclass
-class ToneModel:
-    """Hears which tone sounds in each frame: its units are the phones."""
-
-    speakers: tuple[str, ...] = SPEAKERS
-    sample_rate: int = RATE
-    hop_length: int = HOP
-    codebook_size: int = 8
-    unit_rate_hz: float = RATE / HOP
-
-    @property
-    def codebook(self):
-        return np.eye(self.codebook_size, 4, dtype=np.float32)
-
-    def encode(self, waveform, sample_rate):
-        assert sample_rate == RATE
-        frames = np.pad(waveform, (0, -len(waveform) % HOP)).reshape(-1, HOP)
-        spectra = np.abs(np.fft.rfft(frames))
-        peaks = spectra.argmax(axis=1) * RATE / HOP
-        heard = np.searchsorted([200, 700, 1800], peaks)
-        return np.where(np.abs(frames).max(axis=1) < 0.01, 0, heard)
-
-    def latents(self, waveform, sample_rate):
-        return np.eye(4)[self.encode(waveform, sample_rate)].T  # (4, num_units)
-
-    def decode(self, units, speaker, seed=0):
-        assert speaker in self.speakers
-        return np.random.default_rng(seed).uniform(-0.1, 0.1, len(units) * HOP).astype(np.float32)
-
-    def conditioning_bits(self, waveforms, speakers):
-        assert len(waveforms) == len(speakers)
-        assert speakers.max() < len(self.speakers)
-        return SimpleNamespace(bits_true=1.0, bits_shuffled=3.0, bits_zero=2.5, bits_wrong_speaker=1.5)
-
-
-def utterance(rng) -> tuple[np.ndarray, Alignment]:
-    """Random tones, each a whole number of units long, so that every frame has one phone."""
-    labels = ["SIL", *rng.choice(["AA", "IY", "S"], size=12), "SIL"]
-    lengths = rng.integers(1, 4, size=len(labels)) * HOP
-    times = np.arange(lengths.sum()) / RATE
-    hertz = np.repeat([TONES[label] for label in labels], lengths)
-    waveform = np.where(hertz > 0, 0.5 * np.sin(2 * np.pi * hertz * times), 0.0)
-    return waveform, Alignment(np.cumsum([0, *lengths]) / RATE, tuple(labels))
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> tuple[Path, Path]:
-    """40 utterances by two speakers, half a second trimmed from each recording; and their alignments."""
-    folder = tmp_path_factory.mktemp("prepared")
-    corpus, alignments = folder / "corpus", folder / "phones"
-    rng = np.random.default_rng(0)
-    with CorpusWriter(corpus, {}, force=False) as writer:
-        for number in range(40):
-            waveform, alignment = utterance(rng)
-            speaker = SPEAKERS[number % 2]
-            name = f"{speaker}_{number:02d}"
-            samples = np.round(waveform * 32767).astype(np.int16)
-            writer.add(Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5))
-            source = Alignment(np.append(0, alignment.boundaries + 0.5), ("SIL", *alignment.labels))
-            write_alignment(alignments / speaker / f"{name}.lab", source)
-        complete(
-            writer,
-            SplitRule(),
-            corpus="synthetic",
-            source="tones",
-            settings={"sample_rate": RATE},
-            speaker_info={},
-        )
-    return corpus, alignments
+    return tone_corpus(tmp_path_factory.mktemp("prepared"))
 
 
 def render(model, analysis, facts):

@@ -1,4 +1,4 @@
-"""Both recipes, whole, on their smallest setting."""
+"""The recipes, whole, on their smallest setting."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = [
-    "--minutes", "1", "--prior-minutes", "0.03",
+    "--minutes", "1",
     "--set", "train.steps=3", "--set", "train.validations=1", "--set", "train.validation_crops=2",
     "--set", "model.quantizer.codebook_size=8", "--set", "model.wavenet.layers=2",
 ]  # fmt: skip
@@ -34,7 +34,7 @@ def check_results(work, model):
 
 @pytest.mark.slow
 def test_demo_runs_resumes_and_redoes(tmp_path):
-    arguments = ["--work", tmp_path, "--speakers", 3, "--utterances", 6, *TINY]
+    arguments = ["--work", tmp_path, "--speakers", 3, "--utterances", 6, "--prior-minutes", 0.03, *TINY]
     first = run("demo", *arguments)
     assert "[analyze]" in first.stdout
     assert "done before" not in first.stdout
@@ -48,8 +48,19 @@ def test_demo_runs_resumes_and_redoes(tmp_path):
 
 @pytest.mark.slow
 def test_vctk(vctk_tree, tmp_path):
-    run("vctk", "--corpus", vctk_tree, "--work", tmp_path, *TINY)
+    run("vctk", "--corpus", vctk_tree, "--work", tmp_path, "--prior-minutes", 0.03, *TINY)
     check_results(tmp_path, "small")
+
+
+@pytest.mark.slow
+def test_collapse(spoken_corpus, tmp_path):
+    out = run("collapse", "--data", spoken_corpus, "--work", tmp_path, "--seeds", 1, *TINY).stdout
+    kinds = [line.split(" | ")[0] for line in out.splitlines() if line.startswith("| ")]
+    assert kinds == ["| latents", "| quantized", "| gaussian", "| gaussian, annealed over 20%"]
+    (gaussian,) = json.loads((tmp_path / "gaussian-0/metrics.jsonl").read_text().splitlines())
+    assert gaussian["kl_nats_per_unit"] > 0
+    assert json.loads((tmp_path / "comparison/collapse.json").read_text())["bottlenecks"][0]["seeds"] == [0]
+    assert (tmp_path / "comparison/collapse.png").exists()
 
 
 def test_mistakes(tmp_path):
@@ -57,5 +68,6 @@ def test_mistakes(tmp_path):
     assert "unknown option" in run("vctk", "--minuets", "3", code=2).stderr
     assert "needs a value" in run("vctk", "--minutes", code=2).stderr
     assert "no such folder" in run("vctk", "--corpus", tmp_path / "none", code=2).stderr
+    assert "--seeds 0" in run("collapse", "--seeds", "0", code=2).stderr
     assert "--prior-minutes N" in run("vctk", "--help").stdout
     assert not (tmp_path / "w").exists()

@@ -8,36 +8,34 @@ import numpy as np
 import torch
 
 from audio_vq import units as unit_statistics
-from audio_vq.analysis.abx import AbxScores
-from audio_vq.analysis.alignments import Alignment
-from audio_vq.analysis.baselines import Encode, fit_latent_probe, fit_mfcc_kmeans, random_units
-from audio_vq.analysis.phones import LabelledUnits, PhoneScores, frame_centres, label_frames, score_phones
-from audio_vq.analysis.rates import Rates
+from audio_vq.analysis.abx import AbxScores, abx_of_units, abx_of_vectors
+from audio_vq.analysis.baselines import MfccKmeans, Side, fit_mfcc_kmeans, random_units, score_baselines
+from audio_vq.analysis.encoded import EncodedUtterance, encode_utterances, label
+from audio_vq.analysis.phones import PhoneScores, score_phones
+from audio_vq.analysis.rates import Rates, log_mel_distance, prior_rate, run_statistics, unigram_rate
 from audio_vq.analysis.segments import BoundaryScores, score_boundaries, utterance_boundaries
-from audio_vq.analysis.selection import AlignedCorpus, Selection
-from audio_vq.analysis.speakers import SpeakerLeakage
+from audio_vq.analysis.selection import Selection, at_most
+from audio_vq.analysis.speakers import SpeakerLeakage, speaker_leakage
+from audio_vq.analysis.triphones import Spoken, comparable, find_triphones
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus, Utterance
-from audio_vq.data.progress import ProgressBar, progress_bar
+from audio_vq.data.progress import progress_bar
 
 if TYPE_CHECKING:
-    from audio_vq.pretrained import VQVAE
+    from audio_vq.pretrained import VQVAE, UnitPrior
 
 CROP_SECONDS = 0.64
 CROPS = 32
-FIT_SECONDS = 3600.0  # of mapping audio from which baselines are fitted
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedUtterance:
-    utterance: Utterance
-    units: np.ndarray  # (num_units,) int64
-    alignment: Alignment | None
+MOST_HOURS = 2.0  # of mapping and of scored utterances each; a seed draws them where there are more
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything measured; `metrics()` is the contract's metrics.json."""
+    """Everything measured; `metrics()` is the contract's metrics.json.
+
+    Its keys, each explained where its class is defined: `phones` and `baselines` in phones.py and baselines.py,
+    `segments` in segments.py, `abx` in abx.py, `speaker_leakage` in speakers.py, `rates` in rates.py.
+    """
 
     selection: Selection
     unit_rate_hz: float
@@ -45,12 +43,13 @@ class Analysis:
     counts: np.ndarray  # (codebook_size,) use of each unit in the chosen split
     scored: tuple[EncodedUtterance, ...]  # with an alignment, all
     phones: PhoneScores
-    baselines: dict[str, PhoneScores]
+    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe unless there is one phone
     segments: BoundaryScores
+    kmeans_segments: BoundaryScores
     latents_used: dict[str, float] | None  # None: no speaker of the split is known to the model
-    abx: AbxScores | None = None
-    speaker_leakage: SpeakerLeakage | None = None  # None: there are no two speakers with enough utterances
-    rates: Rates | None = None
+    abx: AbxScores
+    speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
+    rates: Rates
 
     def metrics(self) -> dict[str, Any]:
         skipped = len(self.selection.chosen) - len(self.selection.scored)
@@ -63,127 +62,143 @@ class Analysis:
             "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
             "phones": self.phones.figures() | {"skipped_utterances": skipped},
             "segments": self.segments.figures(),
-            "abx": self.abx and self.abx.figures(),
+            "abx": self.abx.figures(),
             "speaker_leakage": self.speaker_leakage and self.speaker_leakage.figures(),
             "latents_used": self.latents_used,
-            "rates": self.rates and self.rates.figures(),
-            "baselines": {name: scores.figures() for name, scores in self.baselines.items()},
+            "rates": self.rates.figures(),
+            "baselines": {name: scores.figures() | self._beside(name) for name, scores in self.baselines.items()},
             "split": self.selection.split,
             "mapping": self.selection.mapping_name,
             "mapping_utterances": len(self.selection.mapping),
             "scored_utterances": len(self.selection.scored),
         }
 
+    def _beside(self, name: str) -> dict[str, Any]:
+        """What is known of a baseline besides phones."""
+        errors = self.abx.others.get(name)
+        segments = {"segments": self.kmeans_segments.figures()} if name == "mfcc_kmeans" else {}
+        return segments | ({"abx": errors.figures()} if errors else {})
 
-def analyze(model: "VQVAE", selection: Selection, *, seed: int) -> Analysis:
-    """Encode the selected utterances and take all measures."""
+
+def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrior | None" = None) -> Analysis:
+    """Encode the selected utterances, each once, and take all measures.
+
+    `prior`, of this model's units, is for their entropy-coded rate.
+    """
     hop_length, codebook_size = model.hop_length, model.codebook_size
-
-    def encode(waveform: np.ndarray) -> np.ndarray:
-        return np.asarray(model.encode(waveform, model.sample_rate))
-
+    selection = at_most(selection, MOST_HOURS, seed=seed)
     with progress_bar("encoding", total=len(selection.mapping) + len(selection.chosen), completed=0) as bar:
-        mapping = _encode(encode, selection.mapping_corpus, selection.mapping, bar)
-        chosen = _encode(encode, selection.scored_corpus, selection.chosen, bar)
-    scored = tuple(each for each in chosen if each.alignment is not None)
-    map_frames = [_label(each, hop_length, model.sample_rate) for each in mapping]
-    frames = [_label(each, hop_length, model.sample_rate) for each in scored]
+        mapping = _side(model, encode_utterances(model, selection.mapping_corpus, selection.mapping, bar))
+        chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
+    scored = _side(model, [each for each in chosen if each.alignment is not None])
+    kmeans = fit_mfcc_kmeans(mapping.encoded, codebook_size, seed=seed)
+    together = _one_corpus(selection, mapping.encoded, chosen)
+    bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
     return Analysis(
         selection=selection,
         unit_rate_hz=model.unit_rate_hz,
         hop_length=hop_length,
         counts=unit_statistics.usage((each.units for each in chosen), codebook_size),
-        scored=scored,
-        phones=score_phones(map_frames, frames, codebook_size=codebook_size, seed=seed),
-        baselines=_baselines(model, selection, map_frames, frames, seed=seed),
-        segments=_segments(scored, hop_length, model.sample_rate),
-        latents_used=latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed),
+        scored=scored.encoded,
+        phones=score_phones(mapping.labelled, scored.labelled, codebook_size=codebook_size, seed=seed),
+        baselines=score_baselines(mapping, scored, kmeans, codebook_size, seed=seed),
+        segments=_segments(model, scored.encoded, [each.units for each in scored.encoded]),
+        kmeans_segments=_segments(
+            model, scored.encoded, [kmeans.units(each.acoustics.mfcc) for each in scored.encoded]
+        ),
+        latents_used=bits,
+        abx=_abx(model, scored.encoded, together, kmeans, seed=seed),
+        speaker_leakage=speaker_leakage(
+            together, [kmeans.units(each.acoustics.mfcc) for each in together], codebook_size, seed=seed
+        ),
+        rates=_rates(model, selection, (mapping.encoded, chosen), bits, prior, seed=seed),
     )
 
 
-def _encode(
-    encode: Encode, source: AlignedCorpus, utterances: Sequence[Utterance], bar: ProgressBar
-) -> tuple[EncodedUtterance, ...]:
-    encoded = []
-    for utterance in utterances:
-        units = encode(source.corpus.waveform(utterance))
-        encoded.append(EncodedUtterance(utterance, units, source.alignment(utterance)))
-        bar.advance()
-    return tuple(encoded)
+def _side(model: "VQVAE", encoded: Sequence[EncodedUtterance]) -> Side:
+    return Side(tuple(encoded), tuple(label(each, model.hop_length, model.sample_rate) for each in encoded))
 
 
-def _label(each: EncodedUtterance, hop_length: int, sample_rate: int) -> LabelledUnits:
-    assert each.alignment is not None
-    centres = frame_centres(len(each.units), hop_length, each.utterance.num_samples, sample_rate)
-    phones = label_frames(each.alignment, centres, each.utterance.offset_seconds)
-    return LabelledUnits(each.utterance.id, each.units, phones)
+def _one_corpus(
+    selection: Selection, mapping: Sequence[EncodedUtterance], chosen: Sequence[EncodedUtterance]
+) -> list[EncodedUtterance]:
+    """What was chosen, and what teaches where it is of the same corpus; measures that learn no map may use it."""
+    same = selection.mapping_corpus is selection.scored_corpus
+    return [*chosen, *(mapping if same else ())]
 
 
-def _segments(scored: Iterable[EncodedUtterance], hop_length: int, sample_rate: int) -> BoundaryScores:
+def _segments(model: "VQVAE", scored: Iterable[EncodedUtterance], units: Iterable[np.ndarray]) -> BoundaryScores:
     return score_boundaries(
         utterance_boundaries(
-            each.units,
+            its_units,
             each.alignment,
-            hop_length=hop_length,
+            hop_length=model.hop_length,
             num_samples=each.utterance.num_samples,
-            sample_rate=sample_rate,
+            sample_rate=model.sample_rate,
             offset_seconds=each.utterance.offset_seconds,
         )
-        for each in scored
+        for each, its_units in zip(scored, units, strict=True)
         if each.alignment is not None
     )
 
 
-def _baselines(
+def _abx(
     model: "VQVAE",
-    selection: Selection,
-    mapping: Sequence[LabelledUnits],
-    scored: Sequence[LabelledUnits],
+    scored: Sequence[EncodedUtterance],
+    together: Sequence[EncodedUtterance],
+    kmeans: MfccKmeans,
     *,
     seed: int,
-) -> dict[str, PhoneScores]:
-    """The phone protocol on the same frames, with units of other origin."""
-    rng = np.random.default_rng(seed)
-    corpus = selection.mapping_corpus.corpus
-    some = _about_an_hour(corpus, selection.mapping, rng)
-    waveforms = [corpus.waveform(selection.mapping[index]) for index in some]
-    kmeans = fit_mfcc_kmeans(
-        waveforms,
-        sample_rate=model.sample_rate,
-        hop_length=model.hop_length,
-        codebook_size=model.codebook_size,
-        seed=seed,
+) -> AbxScores:
+    """On the scored utterances; on all with an alignment where those have but one speaker."""
+    alone = len({each.utterance.speaker for each in scored}) < 2
+    some = [each for each in together if each.alignment is not None] if alone else scored
+    spoken = [
+        Spoken(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
+        for each in some
+        if each.alignment is not None
+    ]
+    tokens = comparable(find_triphones(spoken, model.hop_length / model.sample_rate), seed=seed)
+    units = np.concatenate([each.units for each in some])
+    kmeans_units = np.concatenate([kmeans.units(each.acoustics.mfcc) for each in some])
+    chance = random_units(len(units), model.codebook_size, np.random.default_rng(seed))
+    return AbxScores(
+        units=abx_of_units(tokens, units, model.codebook, seed=seed),
+        others={
+            "latents": abx_of_vectors(tokens, np.concatenate([each.latents for each in some]), seed=seed),
+            "mfcc_kmeans": abx_of_units(tokens, kmeans_units, kmeans.centres, seed=seed),
+            "random_units": abx_of_units(tokens, chance, model.codebook, seed=seed),
+        },
+        utterances=len(some),
+        speakers=len(tokens.speakers),
+        tokens=len(tokens),
+        contexts=len(np.unique(tokens.context)),
+        measured_on="scored and mapping utterances (those scored have one speaker)" if alone else "scored utterances",
     )
-    phones = np.concatenate([mapping[index].phones for index in some])
-    probe = fit_latent_probe(lambda waveform: model.latents(waveform, model.sample_rate), waveforms, phones)
-    size = max(model.codebook_size, len(np.unique(phones)))
-    encoders = {"mfcc_kmeans": kmeans} | ({"latent_probe": probe} if probe else {})
-
-    def score(*sides: list[LabelledUnits]) -> PhoneScores:
-        return score_phones(*sides, codebook_size=size, seed=seed)
-
-    def random(frames: LabelledUnits) -> LabelledUnits:
-        return replace(frames, units=random_units(len(frames.units), model.codebook_size, rng))
-
-    scores = {"random_units": score([random(each) for each in mapping], [random(each) for each in scored])}
-    for name, encode in encoders.items():
-        with progress_bar(name.replace("_", " "), total=len(mapping) + len(scored), completed=0) as bar:
-            taught = _encode(encode, selection.mapping_corpus, selection.mapping, bar)
-            heard = _encode(encode, selection.scored_corpus, selection.scored, bar)
-        scores[name] = score(_with_units(mapping, taught), _with_units(scored, heard))
-    return scores
 
 
-def _with_units(frames: Sequence[LabelledUnits], encoded: Sequence[EncodedUtterance]) -> list[LabelledUnits]:
-    return [replace(each, units=other.units) for each, other in zip(frames, encoded, strict=True)]
-
-
-def _about_an_hour(corpus: PreparedCorpus, utterances: Sequence[Utterance], rng: np.random.Generator) -> list[int]:
-    """Indices of utterances in random order, so many as begin within the first hour."""
-    order = rng.permutation(len(utterances))
-    samples = np.array([utterances[index].num_samples for index in order])
-    begins = (np.cumsum(samples) - samples) / corpus.sample_rate
-    return [int(index) for index in order[begins < FIT_SECONDS]]
+def _rates(
+    model: "VQVAE",
+    selection: Selection,
+    encoded: tuple[Sequence[EncodedUtterance], Sequence[EncodedUtterance]],
+    bits: dict[str, float] | None,
+    prior: "UnitPrior | None",
+    *,
+    seed: int,
+) -> Rates:
+    (mapping, chosen), rate = encoded, model.unit_rate_hz
+    units = [each.units for each in chosen]
+    per_sample = bits["bits_true"] if bits else None
+    return Rates(
+        fixed_bits_per_second=unit_statistics.bits_per_second(model.codebook_size, rate),
+        unigram=unigram_rate([each.units for each in mapping], units, model.codebook_size, rate),
+        prior=prior_rate(prior, chosen, rate) if prior else None,
+        runs=run_statistics(units),
+        audio_bits_per_sample=per_sample,
+        audio_bits_per_second=None if per_sample is None else per_sample * model.sample_rate,
+        mu_law_bits_per_second=8.0 * model.sample_rate,
+        log_mel_distance=log_mel_distance(model, selection.scored_corpus.corpus, chosen, seed=seed),
+    )
 
 
 def latents_used(

@@ -1,85 +1,87 @@
-"""Units of other origin, for comparison: k-means on MFCC, a supervised probe of the latents, chance."""
+"""Units of other origin, for comparison: k-means on MFCC, supervised probes, chance."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.fft import dct
+from scipy.sparse import vstack
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from audio_vq.audio import log_mel
+from audio_vq.analysis.encoded import EncodedUtterance
+from audio_vq.analysis.phones import LabelledUnits, PhoneScores, score_phones
+from audio_vq.analysis.probe import LinearProbe, fit_linear_probe, one_hot
 
-MFCC_FRAME_SECONDS = 0.01
-MFCC_COUNT = 13
-DELTA_REACH = 2  # frames either side
-
-Encode = Callable[[np.ndarray], np.ndarray]  # waveform (time,) → units (num_units,)
-Latents = Callable[[np.ndarray], np.ndarray]  # waveform (time,) → (dim, num_units)
+FIT_FRAMES = 60_000  # to which a probe is fitted, drawn from the mapping utterances
+NEIGHBOURS = 2  # units either side that the probe of units sees
 
 
-def mfcc_features(waveform: np.ndarray, sample_rate: int, hop_length: int) -> np.ndarray:
-    """13 MFCC with first and second differences, averaged over each unit's frame: `(num_units, 39)`."""
-    per_unit = _frames_per_unit(hop_length, sample_rate)
-    mel = log_mel(waveform, sample_rate, hop_length // per_unit)  # (n_mels, frames)
-    static = dct(mel, axis=0, norm="ortho")[:MFCC_COUNT]
-    delta = _delta(static)
-    features = np.concatenate([static, delta, _delta(delta)])  # (39, frames)
-    num_units = -(-len(waveform) // hop_length)
-    features = features[:, : num_units * per_unit]  # frame k is centred on sample k · hop_length / per_unit
-    starts = np.arange(num_units) * per_unit
-    counts = np.diff(starts, append=features.shape[1])  # the last unit may hold fewer
-    return (np.add.reduceat(features, starts, axis=1) / counts).T.astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The mapping or the scored utterances: how they were encoded, and their frames' phones."""
+
+    encoded: tuple[EncodedUtterance, ...]
+    labelled: tuple[LabelledUnits, ...]
+
+    def with_units(self, units_of: Callable[[EncodedUtterance], np.ndarray]) -> list[LabelledUnits]:
+        """The same frames with units of other origin."""
+        pairs = zip(self.encoded, self.labelled, strict=True)
+        return [replace(labelled, units=units_of(each)) for each, labelled in pairs]
 
 
-def _frames_per_unit(hop_length: int, sample_rate: int) -> int:
-    """How many feature frames of about 10 ms, and never less, divide a unit evenly."""
-    most = max(1, round(hop_length / (MFCC_FRAME_SECONDS * sample_rate)))
-    return next(count for count in range(most, 0, -1) if hop_length % count == 0)
+@dataclass(frozen=True, eq=False)
+class MfccKmeans:
+    """K centres of standardised MFCC."""
+
+    centres: np.ndarray  # (K, 39)
+    mean: np.ndarray  # (39,)
+    deviation: np.ndarray  # (39,)
+
+    def units(self, mfcc: np.ndarray) -> np.ndarray:
+        """Nearest centre of each row `(num_units, 39)`; the square of the row itself is the same for all."""
+        standardised = (mfcc - self.mean) / self.deviation
+        distances = (self.centres * self.centres).sum(axis=1) - 2 * standardised @ self.centres.T
+        return np.asarray(distances.argmin(axis=1))
 
 
-def _delta(features: np.ndarray) -> np.ndarray:
-    """Regression slope over five frames, `(channels, frames)`; the ends are repeated."""
-    frames = features.shape[1]
-    padded = np.pad(features, ((0, 0), (DELTA_REACH, DELTA_REACH)), mode="edge")
-    reach = range(-DELTA_REACH, DELTA_REACH + 1)
-    slope = sum(n * padded[:, DELTA_REACH + n : DELTA_REACH + n + frames] for n in reach)
-    return np.asarray(slope) / sum(n * n for n in reach)
-
-
-def fit_mfcc_kmeans(
-    waveforms: Iterable[np.ndarray], *, sample_rate: int, hop_length: int, codebook_size: int, seed: int
-) -> Encode:
-    """K centres of standardised MFCC, as an encoder."""
-    features = np.concatenate([mfcc_features(waveform, sample_rate, hop_length) for waveform in waveforms])
+def fit_mfcc_kmeans(encoded: Sequence[EncodedUtterance], codebook_size: int, *, seed: int) -> MfccKmeans:
+    features = np.concatenate([each.acoustics.mfcc for each in encoded])
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
     kmeans = MiniBatchKMeans(min(codebook_size, len(features)), batch_size=4096, n_init=3, random_state=seed)
     kmeans.fit((features - mean) / deviation)
-
-    def encode(waveform: np.ndarray) -> np.ndarray:
-        standardised = (mfcc_features(waveform, sample_rate, hop_length) - mean) / deviation
-        return kmeans.predict(standardised).astype(np.int64)
-
-    return encode
+    return MfccKmeans(kmeans.cluster_centers_.astype(np.float32), mean, deviation)
 
 
-def fit_latent_probe(latents: Latents, waveforms: Iterable[np.ndarray], phones: np.ndarray) -> Encode | None:
-    """A linear classifier (LDA) of phones from latents, as an encoder whose units are the classes it sees.
+def score_baselines(
+    mapping: Side, scored: Side, kmeans: MfccKmeans, codebook_size: int, *, seed: int
+) -> dict[str, PhoneScores]:
+    """The phone protocol on the same frames; what a probe finds takes the place of units."""
+    rng = np.random.default_rng(seed)
+    phones = np.concatenate([each.phones for each in mapping.labelled])
+    size = max(codebook_size, len(np.unique(phones)))
 
-    `phones` (frames,) label the frames of all `waveforms` in turn. None where there is but one phone.
-    """
-    if len(np.unique(phones)) == 1:
-        return None
-    features = np.concatenate([latents(waveform).T for waveform in waveforms])  # (frames, dim)
-    # shrinkage keeps it well-posed where phones are rare or latents have collapsed
-    probe = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01))
-    probe.fit(features, phones)
+    def score(units_of: Callable[[EncodedUtterance], np.ndarray]) -> PhoneScores:
+        sides = (mapping.with_units(units_of), scored.with_units(units_of))
+        return score_phones(*sides, codebook_size=size, seed=seed)
 
-    def encode(waveform: np.ndarray) -> np.ndarray:
-        return np.searchsorted(probe.classes_, probe.predict(latents(waveform).T))
+    scores = {
+        "mfcc_kmeans": score(lambda each: kmeans.units(each.acoustics.mfcc)),
+        "random_units": score(lambda each: random_units(len(each.units), codebook_size, rng)),
+    }
+    if len(np.unique(phones)) > 1:
+        frames = np.sort(rng.permutation(len(phones))[:FIT_FRAMES])
+        latents = np.concatenate([each.latents for each in mapping.encoded])[frames]
+        of_latents = fit_linear_probe(latents, phones[frames])
+        of_units = _fit_unit_probe(mapping.encoded, phones, frames, codebook_size)
+        scores["latent_probe"] = score(lambda each: of_latents.predict(each.latents))
+        scores["unit_probe"] = score(lambda each: of_units.predict(one_hot(each.units, codebook_size, NEIGHBOURS)))
+    return scores
 
-    return encode
+
+def _fit_unit_probe(
+    encoded: Sequence[EncodedUtterance], phones: np.ndarray, frames: np.ndarray, codebook_size: int
+) -> LinearProbe:
+    features = vstack([one_hot(each.units, codebook_size, NEIGHBOURS) for each in encoded], format="csr")
+    return fit_linear_probe(features[frames], phones[frames])
 
 
 def random_units(num_units: int, codebook_size: int, rng: np.random.Generator) -> np.ndarray:

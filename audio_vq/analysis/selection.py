@@ -1,8 +1,10 @@
 """Which utterances teach the unit → phone map and which are scored: never the same ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from audio_vq.analysis.alignments import Alignment, find_alignment, read_alignment
 from audio_vq.data.prepared import PreparedCorpus, Utterance
@@ -79,6 +81,26 @@ def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus 
     )
 
 
+def at_most(selection: Selection, hours: float, *, seed: int) -> Selection:
+    """The same with no more than about so many hours of mapping and of chosen utterances, drawn at random."""
+    chosen = _drawn(selection.chosen, hours * 3600 * selection.scored_corpus.corpus.sample_rate, seed)
+    kept = set(chosen)
+    return replace(
+        selection,
+        mapping=_drawn(selection.mapping, hours * 3600 * selection.mapping_corpus.corpus.sample_rate, seed),
+        chosen=chosen,
+        scored=tuple(each for each in selection.scored if each in kept),
+    )
+
+
+def _drawn(utterances: tuple[Utterance, ...], most_samples: float, seed: int) -> tuple[Utterance, ...]:
+    """In their order, so many of them in random order as begin within the first `most_samples`."""
+    order = np.random.default_rng(seed).permutation(len(utterances))
+    lengths = np.array([utterances[index].num_samples for index in order])
+    kept = order[np.cumsum(lengths) - lengths < most_samples]
+    return tuple(utterances[index] for index in np.sort(kept))
+
+
 def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
     aligned = source.aligned(utterances)
     if aligned:
@@ -93,12 +115,13 @@ def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpos
 
 
 def _every_other_sentence(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
-    sentences = sorted({_sentence(utterance) for utterance in utterances})
+    sentences = sorted({sentence(utterance) for utterance in utterances})
     kept = set(sentences[::2])
-    return tuple(utterance for utterance in utterances if _sentence(utterance) in kept)
+    return tuple(utterance for utterance in utterances if sentence(utterance) in kept)
 
 
-def _sentence(utterance: Utterance) -> str:
+def sentence(utterance: Utterance) -> str:
+    """What is said: utterances that share it must not both teach and be scored. Its name where no text is known."""
     return " ".join((utterance.text or utterance.id).lower().split())
 
 

@@ -3,30 +3,60 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from audio_vq.cli.options import Checkpoint, Device, Force, Json, OutFolder, Seed, refuse_existing
+from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
-Alignments = Annotated[Path, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT PREPARED",
+        help="Checkpoint or run folder, Hub id, or a shipped model's name; then a prepared corpus. "
+        "With --compare or --sweep any number of checkpoints and folders that analyze has written; "
+        "the corpus may be left out where there are only such folders.",
+        show_default=False,
+    ),
+]
+Alignments = Annotated[Path | None, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")]
 Mapping = Annotated[Path | None, typer.Option(help="Prepared corpus that teaches the map, all of it.")]
 MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --mapping.")]
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Several models in one table: compare.html, compare.json.")]
+Sweep = Annotated[
+    bool, typer.Option("--sweep", help="Bit rate against distortion of several models: sweep.html, .svg, .json.")
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Under which a checkpoint is analysed."""
+
+    alignments: Path
+    split: str
+    mapping: Path | None
+    mapping_alignments: Path | None
+    device: str
+    seed: int
+    command: str
 
 
 def analyze(
-    checkpoint: Checkpoint,
-    prepared: Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus.")],
-    alignments: Alignments,
+    inputs: Inputs,
     out: OutFolder,
+    alignments: Alignments = None,
     split: Split = "test",
     mapping: Mapping = None,
     mapping_alignments: MappingAlignments = None,
+    compare: Compare = False,
+    sweep: Sweep = False,
     device: Device = "auto",
     seed: Seed = 0,
     force: Force = False,
@@ -37,30 +67,88 @@ def analyze(
     Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
 
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
+
+    Several models: audio-vq analyze --compare runs/a runs/b data/vctk --alignments data/vctk-phones --out both
     """
-    refuse_existing([out / "metrics.json", out / "report.html"], force)
     if (mapping is None) != (mapping_alignments is None):
         raise UserError("--mapping and --mapping-alignments belong together; give both or neither")
+    if compare and sweep:
+        raise UserError("--compare and --sweep are two results; give one of them, then the other with the same reports")
+    command = shlex.join(["audio-vq", *sys.argv[1:]])
 
+    def settings() -> Settings:
+        if alignments is None:
+            raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
+        return Settings(alignments, split, mapping, mapping_alignments, device, seed, command)
+
+    if compare or sweep:
+        content = _several(inputs, settings, "compare" if compare else "sweep", out, command, force)
+        page = out / ("compare.html" if compare else "sweep.html")
+        print(json.dumps(content, indent=2, allow_nan=False) if json_output else page)
+        return
+    if len(inputs) != 2:
+        raise UserError(
+            f"{len(inputs)} inputs, expected CHECKPOINT PREPARED; several checkpoints need --compare or --sweep"
+        )
+    refuse_existing([out / "metrics.json", out / "report.html"], force)
+    metrics = _analyze(inputs[0], Path(inputs[1]), settings(), out)
+    print(_text(metrics) if json_output else _summary(metrics, out), end="")
+
+
+def _several(
+    inputs: list[str], settings: Callable[[], Settings], kind: str, out: Path, command: str, force: bool
+) -> dict[str, Any]:
+    """A checkpoint is analysed into a folder of its own in `out`, unless an interrupted call has done it before."""
+    from audio_vq.analysis.compare import Analyzed, names_of, read_report, write_compare
+    from audio_vq.analysis.sweep import write_sweep
+
+    refuse_existing([out / f"{kind}.json", out / f"{kind}.html"], force)
+    prepared = Path(inputs[-1]) if (Path(inputs[-1]) / "corpus.json").is_file() else None
+    sources = inputs[:-1] if prepared else inputs
+    if len(sources) < 2:
+        raise UserError(f"--{kind} needs two models or more, got {len(sources)}")
+    models = []
+    for name, source in zip(names_of(sources), sources, strict=True):
+        if (Path(source) / "metrics.json").is_file():
+            models.append(read_report(Path(source), name))
+            continue
+        if prepared is None:
+            raise UserError(
+                f"{source} is no folder that audio-vq analyze has written; to have checkpoints analysed, "
+                "end with a prepared corpus and give --alignments"
+            )
+        chosen, folder = settings(), out / name
+        if force or not (folder / "metrics.json").is_file():
+            _analyze(source, prepared, chosen, folder)
+        report = read_report(folder, name)
+        if report.metrics.get("command") != command and not force:
+            raise UserError(f"{folder} is of another command; give --force to analyse again, or another --out")
+        models.append(Analyzed(name, source, report.metrics))
+    return (write_compare if kind == "compare" else write_sweep)(models, out, command)
+
+
+def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> dict[str, Any]:
+    """metrics.json, atlas.json and report.html of one checkpoint; returns the content of the first."""
     from audio_vq.analysis.analyze import analyze as measure
     from audio_vq.analysis.report import write_report
     from audio_vq.analysis.selection import open_aligned, select_utterances
     from audio_vq.pretrained import VQVAE
 
-    model = VQVAE.from_pretrained(checkpoint, device)
-    scored = open_aligned(prepared, alignments, model.sample_rate)
+    model = VQVAE.from_pretrained(checkpoint, settings.device)
+    scored = open_aligned(prepared, settings.alignments, model.sample_rate)
     teachers = None
-    if mapping and mapping_alignments:
-        teachers = open_aligned(mapping, mapping_alignments, model.sample_rate)
-    analysis = measure(model, select_utterances(scored, split, teachers), seed=seed)
+    if settings.mapping and settings.mapping_alignments:
+        teachers = open_aligned(settings.mapping, settings.mapping_alignments, model.sample_rate)
+    analysis = measure(model, select_utterances(scored, settings.split, teachers), seed=settings.seed)
+    facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
+    metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
+    write_report(model, analysis, metrics, facts, out, seed=settings.seed)
+    atomic_write_text(out / "metrics.json", _text(metrics))
+    return metrics
 
-    command = shlex.join(["audio-vq", *sys.argv[1:]])
-    facts = {"checkpoint": checkpoint, "command": command, "audio_vq": version("audio-vq")}
-    metrics = analysis.metrics() | {"seed": seed, "command": command}
-    text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-    write_report(model, analysis, metrics, facts, out, seed=seed)
-    atomic_write_text(out / "metrics.json", text)
-    print(text if json_output else _summary(metrics, out), end="")
+
+def _text(metrics: dict[str, Any]) -> str:
+    return json.dumps(metrics, indent=2, allow_nan=False) + "\n"
 
 
 def _summary(metrics: dict[str, Any], out: Path) -> str:

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Are the latents used? The same encoder and WaveNet with units and with Gaussian latents, several seeds each, side by
+# side: bits per sample under true, shuffled and zero latents, and the KL, against training time. About 85 minutes on
+# two CPU cores, installation not included.
+#
+#   bash recipes/collapse/run.sh
+#
+# Three kinds of latents: units; Gaussian ones (a standard VAE, KL weight 1); Gaussian ones whose KL weight rises from
+# zero over as much of the budget as the quantiser of model=small lies idle at the beginning.
+#
+# --data DIR           a prepared corpus; without it, synthetic speech
+# --work DIR           everything is written here                    (work/collapse)
+# --minutes N          training of each model                        (8.5)
+# --seeds N            models of each kind                           (3)
+# --speakers N         synthetic voices                              (24)
+# --utterances N       sentences of each                             (60)
+# --from STAGE         redo this stage and those after it
+# --set KEY=VALUE      further settings for `audio-vq train`, as often as wanted
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+data="" work=work/collapse minutes=8.5 seeds=3 speakers=24 utterances=60 from="" settings=()
+
+source "$here/../stages.sh"
+parse_options "data work minutes seeds speakers utterances from set" "$@"
+[ -z "$data" ] || [ -d "$data" ] || { echo "--data $data: no such folder" >&2; exit 2; }
+[[ $seeds =~ ^[1-9][0-9]*$ ]] || { echo "--seeds $seeds: expected a number from 1" >&2; exit 2; }
+
+kinds=(quantized gaussian annealed)
+declare -A model=(
+  [quantized]="model.bottleneck=quantized"
+  [gaussian]="model.bottleneck=gaussian"
+  [annealed]="model.bottleneck=gaussian model.gaussian.anneal_share=0.2"
+)
+stages=(prepare) runs=()
+for ((seed = 0; seed < seeds; seed++)); do
+  for kind in "${kinds[@]}"; do stages+=("$kind-$seed") runs+=("$work/$kind-$seed"); done
+done
+
+begin "${stages[@]}" compare
+source "$here/../environment.sh" synthetic
+
+if [ -z "$data" ]; then
+  data=$work/corpus
+  stage prepare "$data" audio-vq prepare synthetic "$data" --speakers "$speakers" --utterances "$utterances"
+fi
+for ((seed = 0; seed < seeds; seed++)); do
+  for kind in "${kinds[@]}"; do
+    run=$work/$kind-$seed
+    # shellcheck disable=SC2086 - one setting per word
+    stage --continues "$kind-$seed" "$run" \
+      audio-vq train data="$data" run="$run" model=small ${model[$kind]} seed="$seed" train.minutes="$minutes" \
+      train.validations=16 "${settings[@]}"
+  done
+done
+stage compare "$work/comparison" python "$here/compare.py" "${runs[@]}" --out "$work/comparison"
+
+cat <<END
+
+look     $work/comparison/collapse.png (also .svg)
+numbers  $work/comparison/collapse.json, collapse.md; RUN/metrics.jsonl
+END
