@@ -82,6 +82,19 @@ def kernel_logits(wavenet, targets, latents, speaker, precision, vectors=HAS_VEC
     return torch.from_numpy(Sampler(wavenet, precision, vectors).logits(targets.numpy(), frames)).transpose(1, 2)
 
 
+@needs_vectors
+@pytest.mark.parametrize(("precision", "limit"), [("bfloat16", 1e-4), ("int8", 1e-3)])
+@pytest.mark.parametrize("shape", ["plain", "two cycles", "odd channels", "kernel 3"])
+def test_rounded_weights_stay_near_float32(shape, precision, limit):
+    """The Kullback–Leibler divergence in nats per sample that a format may cost to be the default."""
+    wavenet = make_wavenet(shape)
+    inputs = make_inputs(units=60)
+    exact = torch.log_softmax(wavenet(*inputs).double(), 1)
+    rounded = torch.log_softmax(kernel_logits(wavenet, *inputs, precision).double(), 1)
+    divergence = (exact.exp() * (exact - rounded)).sum(1).mean()
+    assert 0 < divergence < limit
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_torch_stepper_equals_the_forward_pass_in_float64(shape):
     wavenet = make_wavenet(shape).double()

@@ -17,6 +17,7 @@ from audio_vq.errors import UserError
 from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.kernels import packed_step, wavenet_step
 from audio_vq.kernels.cpu import HAS_VECTORS, HAS_VNNI
+from audio_vq.kernels.packed_memory import Workspace, workspace
 from audio_vq.kernels.packing import activation_dtype, pack, padded_conditioning
 from audio_vq.kernels.streams import StreamStates, silent_streams
 from audio_vq.kernels.wavenet_step import Rings, StepWeights
@@ -60,7 +61,7 @@ class Sampler:
         self.hop_length = wavenet.hop_length  # samples per conditioning frame
         self._plain = step_weights(wavenet)
         self._packed = pack(self._plain, self.precision) if vectors and self.precision != "auto" else None
-        self._workspaces: dict[int, packed_step.Workspace] = {}
+        self._workspaces: dict[int, Workspace] = {}
         self._scratch = wavenet_step.working_memory(self._plain)
 
     def fork(self) -> "Sampler":
@@ -121,10 +122,10 @@ class Sampler:
         frames = padded_conditioning(conditioning)
         return packed_step.teacher_forced(self._packed, states, slots, frames, targets, self._workspace(len(targets)))
 
-    def _workspace(self, rows: int) -> packed_step.Workspace:
+    def _workspace(self, rows: int) -> Workspace:
         assert self._packed is not None
         if rows not in self._workspaces:
-            self._workspaces[rows] = packed_step.workspace(self._packed, rows)
+            self._workspaces[rows] = workspace(self._packed, rows)
         return self._workspaces[rows]
 
 

@@ -7,101 +7,23 @@ layers whose dilation is at least that: their inputs are known, and their weight
 A stream's samples depend neither on `ahead` nor on the streams beside it, bit for bit: every sum adds its products in
 the order of the inputs, past taps before the present one.
 
-Inner functions take addresses in bytes, not arrays; see `panels.py`. `Workspace` keeps the memory alive.
+Inner functions take addresses in bytes, not arrays; see `panels.py`. `Workspace` keeps the memory
+alive.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from audio_vq.kernels.compiling import compiled
-from audio_vq.kernels.drawing import Draw, draw_class, empty_draw
-from audio_vq.kernels.packing import PANEL, Floats, Ints, PackedWeights, activation_dtype
+from audio_vq.kernels.drawing import draw_class
+from audio_vq.kernels.packed_memory import FLOAT_BYTES, INT_BYTES, SCALE_BYTES, Step, Workspace, step_of
+from audio_vq.kernels.packing import PANEL, Floats, Ints, PackedWeights
 from audio_vq.kernels.panels import add_panel
 from audio_vq.kernels.rows import add_row, copy_bytes, gate, read_int, relu, store_activations, write_int
 from audio_vq.kernels.simd import LANES
 from audio_vq.kernels.streams import StreamStates
-
-AHEAD_ROWS = 8  # rows of past taps multiplied at a time
-
-_FLOAT, _INT, _SCALE = 4, 8, 8  # bytes; a scale is a float and an integer, see `store_activations`
-
-
-class Workspace(NamedTuple):
-    """Working memory for some rows (streams side by side)."""
-
-    z: Floats  # (layers, ahead · rows, 2R): gate inputs of `ahead` samples
-    now: Floats  # (rows, 2R): gate inputs of one sample, of layers that look back less than `ahead`
-    x: Floats  # (rows, R + S): input of the next layer | sum of skips
-    hidden: Floats  # (rows, S)
-    logits: Floats  # (rows, classes)
-    inputs: npt.NDArray[np.generic]  # (ahead · rows, max(R, S)): activations, what a product reads
-    input_scales: Floats  # (ahead · rows, 2)
-    gates: npt.NDArray[np.generic]  # (rows, R): activations
-    gate_scales: Floats  # (rows, 2)
-    draw: Draw
-
-
-class _Step(NamedTuple):
-    """Sizes and addresses, which the functions below share."""
-
-    rows: int
-    ahead: int
-    layers: int
-    kernel_size: int
-    vector_bytes: int
-    channels: int
-    skip: int
-    classes: int  # padded
-    frames: int  # of conditioning
-    hop: int  # samples per frame
-    entries: int  # of a stream's rings
-    row_x: int  # bytes of a row of x …
-    row_z: int
-    row_in: int  # … and of inputs, gates and past
-    row_head: int
-    weights: int
-    scales: int
-    matrices: int
-    dilations: int
-    embedding: int
-    residual_bias: int
-    skip_bias: int
-    hidden_bias: int
-    output_bias: int
-    slots: int
-    past: int
-    past_scales: int
-    next: int
-    previous: int
-    conditioning: int
-    z: int
-    now: int
-    x: int
-    hidden: int
-    logits: int
-    inputs: int
-    input_scales: int
-    gates: int
-    gate_scales: int
-
-
-def workspace(packed: PackedWeights, rows: int) -> Workspace:
-    layers, channels, skip = len(packed.dilations), packed.embedding.shape[1], len(packed.skip_bias)
-    ahead, kind = max(1, AHEAD_ROWS // rows), activation_dtype(packed)
-    return Workspace(
-        z=np.zeros((layers, ahead * rows, 2 * channels), np.float32),
-        now=np.zeros((rows, 2 * channels), np.float32),
-        x=np.zeros((rows, channels + skip), np.float32),
-        hidden=np.zeros((rows, skip), np.float32),
-        logits=np.zeros((rows, len(packed.output_bias)), np.float32),
-        inputs=np.zeros((ahead * rows, max(channels, skip)), kind),
-        input_scales=np.zeros((ahead * rows, 2), np.float32),
-        gates=np.zeros((rows, channels), kind),
-        gate_scales=np.zeros((rows, 2), np.float32),
-        draw=empty_draw(len(packed.embedding)),
-    )
 
 
 @compiled()
@@ -132,10 +54,10 @@ def sample(
     """
     rows, time = uniforms.shape
     classes = np.empty((rows, time), np.int64)
-    kind = packed.weights[0]
-    step = _step(packed, states, slots, conditioning, time, work)
+    kind, head_kind = packed.weights[0], packed.head[0]
+    step = step_of(packed, states, slots, conditioning, time, work)
     for t in range(time):
-        _predict(kind, step, t, time)
+        _predict(kind, head_kind, step, t, time)
         for r in range(rows):
             drawn = draw_class(work.logits[r], uniforms[r, t], temperature, top_p, work.draw)
             classes[r, t] = drawn
@@ -150,10 +72,10 @@ def teacher_forced(
     """Logits `(rows, time, classes)`, every sample after the targets `(rows, time)` before it."""
     rows, time = targets.shape
     logits = np.empty((rows, time, len(packed.embedding)), np.float32)
-    kind = packed.weights[0]
-    step = _step(packed, states, slots, conditioning, time, work)
+    kind, head_kind = packed.weights[0], packed.head[0]
+    step = step_of(packed, states, slots, conditioning, time, work)
     for t in range(time):
-        _predict(kind, step, t, time)
+        _predict(kind, head_kind, step, t, time)
         for r in range(rows):
             logits[r, t] = work.logits[r, : logits.shape[2]]
             states.previous[slots[r]] = targets[r, t]
@@ -161,83 +83,29 @@ def teacher_forced(
 
 
 @compiled(forceinline=True)
-def _step(
-    packed: PackedWeights, states: StreamStates, slots: Ints, conditioning: Floats, time: int, work: Workspace
-) -> _Step:
-    rows, frames = conditioning.shape[:2]
-    channels, skip = packed.embedding.shape[1], len(packed.skip_bias)
-    return _Step(
-        rows,
-        work.inputs.shape[0] // rows,
-        len(packed.dilations),
-        packed.kernel_size,
-        packed.vector_bytes,
-        channels,
-        skip,
-        len(packed.output_bias),
-        frames,
-        time // frames,
-        states.past.shape[1],
-        _FLOAT * (channels + skip),
-        _FLOAT * 2 * channels,
-        work.inputs.itemsize * channels,
-        work.inputs.itemsize * skip,
-        _address(packed.weights),
-        _address(packed.scales),
-        _address(packed.matrices),
-        _address(packed.dilations),
-        _address(packed.embedding),
-        _address(packed.residual_bias),
-        _address(packed.skip_bias),
-        _address(packed.hidden_bias),
-        _address(packed.output_bias),
-        _address(slots),
-        _address(states.past),
-        _address(states.scales),
-        _address(states.next),
-        _address(states.previous),
-        _address(conditioning),
-        _address(work.z),
-        _address(work.now),
-        _address(work.x),
-        _address(work.hidden),
-        _address(work.logits),
-        _address(work.inputs),
-        _address(work.input_scales),
-        _address(work.gates),
-        _address(work.gate_scales),
-    )
-
-
-@compiled(forceinline=True)
-def _address(array: npt.NDArray[np.generic]) -> np.int64:
-    return np.int64(array.ctypes.data)
-
-
-@compiled(forceinline=True)
-def _predict(kind: Any, step: _Step, t: int, time: int) -> None:
+def _predict(kind: Any, head_kind: Any, step: Step, t: int, time: int) -> None:
     """Logits of sample t for all rows, after the classes in `states.previous`."""
     phase = t % step.ahead
     if phase == 0 and step.ahead > 1:
         _multiply_ahead(kind, step, t, min(step.ahead, time - t))
     for r in range(step.rows):
-        x, slot = step.x + r * step.row_x, read_int(step.slots + _INT * r)
-        channels = _FLOAT * step.channels
-        copy_bytes(x, step.embedding + read_int(step.previous + _INT * slot) * channels, channels)
-        copy_bytes(x + channels, step.skip_bias, _FLOAT * step.skip)
+        x, slot = step.x + r * step.row_x, read_int(step.slots + INT_BYTES * r)
+        channels = FLOAT_BYTES * step.channels
+        copy_bytes(x, step.embedding + read_int(step.previous + INT_BYTES * slot) * channels, channels)
+        copy_bytes(x + channels, step.skip_bias, FLOAT_BYTES * step.skip)
     ring = 0  # first entry of the layer's ring
     for layer in range(step.layers):
         _layer(kind, step, layer, ring, t, phase)
-        ring += (step.kernel_size - 1) * read_int(step.dilations + _INT * layer)
-    _head(kind, step)
+        ring += (step.kernel_size - 1) * read_int(step.dilations + INT_BYTES * layer)
+    _head(head_kind, step)
 
 
 @compiled(forceinline=True)
-def _multiply_ahead(kind: Any, step: _Step, t: int, block: int) -> None:
+def _multiply_ahead(kind: Any, step: Step, t: int, block: int) -> None:
     """Gate inputs of `block` samples from t on, as far as they are known: conditioning and the past."""
     ring = 0
     for layer in range(step.layers):
-        dilation = read_int(step.dilations + _INT * layer)
+        dilation = read_int(step.dilations + INT_BYTES * layer)
         if dilation >= step.ahead:
             z = step.z + layer * step.ahead * step.rows * step.row_z
             for j in range(block):
@@ -249,9 +117,9 @@ def _multiply_ahead(kind: Any, step: _Step, t: int, block: int) -> None:
 
 
 @compiled(forceinline=True)
-def _layer(kind: Any, step: _Step, layer: int, ring: int, t: int, phase: int) -> None:
+def _layer(kind: Any, step: Step, layer: int, ring: int, t: int, phase: int) -> None:
     """One gated layer of one sample: x and the sum of skips, for all rows."""
-    dilation = read_int(step.dilations + _INT * layer)
+    dilation = read_int(step.dilations + INT_BYTES * layer)
     if step.ahead > 1 and dilation >= step.ahead:
         z = step.z + (layer * step.ahead + phase) * step.rows * step.row_z
     else:
@@ -261,13 +129,13 @@ def _layer(kind: Any, step: _Step, layer: int, ring: int, t: int, phase: int) ->
             _gather(step, layer, ring, k * dilation, 1)
             _multiply_taps(kind, step, z, layer, k, step.rows)
     for r in range(step.rows):
-        inputs, scale = step.inputs + r * step.row_in, step.input_scales + r * _SCALE
+        inputs, scale = step.inputs + r * step.row_in, step.input_scales + r * SCALE_BYTES
         store_activations(kind, inputs, scale, step.x + r * step.row_x, step.channels)
         _remember(step, r, layer, ring, (step.kernel_size - 1) * dilation)
     _multiply_taps(kind, step, z, layer, 0, step.rows)
-    bias = step.residual_bias + layer * _FLOAT * step.channels
+    bias = step.residual_bias + layer * FLOAT_BYTES * step.channels
     for r in range(step.rows):
-        gate(kind, step.gates + r * step.row_in, step.gate_scales + r * _SCALE, z + r * step.row_z, step.channels)
+        gate(kind, step.gates + r * step.row_in, step.gate_scales + r * SCALE_BYTES, z + r * step.row_z, step.channels)
         add_row(step.x + r * step.row_x, bias, step.channels)
     outputs, matrix = step.channels + step.skip, layer * (step.kernel_size + 1) + step.kernel_size
     weights, scales = _matrix(step, matrix)
@@ -278,66 +146,64 @@ def _layer(kind: Any, step: _Step, layer: int, ring: int, t: int, phase: int) ->
 
 
 @compiled(forceinline=True)
-def _head(kind: Any, step: _Step) -> None:
-    """Logits from the sums of skips."""
+def _head(kind: Any, step: Step) -> None:
+    """Logits from the sums of skips; `kind` is that of the output layers, which read floats."""
     matrix = step.layers * (step.kernel_size + 1)
-    sums, stride = step.x + _FLOAT * step.channels, step.row_x
+    sums, stride = step.x + FLOAT_BYTES * step.channels, step.row_x
     _dense(kind, step, sums, stride, step.hidden, step.hidden_bias, step.skip, matrix)
-    _dense(kind, step, step.hidden, _FLOAT * step.skip, step.logits, step.output_bias, step.classes, matrix + 1)
+    _dense(kind, step, step.hidden, FLOAT_BYTES * step.skip, step.logits, step.output_bias, step.classes, matrix + 1)
 
 
 @compiled(forceinline=True)
-def _dense(kind: Any, step: _Step, x: int, x_stride: int, y: int, bias: int, outputs: int, matrix: int) -> None:
-    """Y = bias + relu(x) @ matrix for all rows; x is overwritten."""
+def _dense(kind: Any, step: Step, x: int, x_stride: int, y: int, bias: int, outputs: int, matrix: int) -> None:
+    """Puts bias + relu(x) @ matrix into y, for all rows; x is overwritten."""
     for r in range(step.rows):
-        row = x + r * x_stride
-        relu(row, row, step.skip)
-        store_activations(kind, step.inputs + r * step.row_head, step.input_scales + r * _SCALE, row, step.skip)
-        copy_bytes(y + r * _FLOAT * outputs, bias, _FLOAT * outputs)
-    weights, scales = _matrix(step, matrix)
+        relu(x + r * x_stride, x + r * x_stride, step.skip)
+        copy_bytes(y + r * FLOAT_BYTES * outputs, bias, FLOAT_BYTES * outputs)
+    weights = step.head + read_int(step.matrices + 2 * INT_BYTES * matrix)
     _add_product(
-        kind, step.vector_bytes, y, _FLOAT * outputs, outputs, weights, scales,
-        step.inputs, step.row_head, step.skip, step.input_scales, step.rows,
+        kind, step.head_vector_bytes, y, FLOAT_BYTES * outputs, outputs, weights, 0,
+        x, x_stride, step.skip, 0, step.rows,
     )  # fmt: skip
 
 
 @compiled(forceinline=True)
-def _condition(step: _Step, z: int, layer: int, frame: int) -> None:
+def _condition(step: Step, z: int, layer: int, frame: int) -> None:
     for r in range(step.rows):
         row = (r * step.frames + frame) * step.layers + layer
         copy_bytes(z + r * step.row_z, step.conditioning + row * step.row_z, step.row_z)
 
 
 @compiled(forceinline=True)
-def _gather(step: _Step, layer: int, ring: int, back: int, block: int) -> None:
+def _gather(step: Step, layer: int, ring: int, back: int, block: int) -> None:
     """Puts the layer's inputs of `back` samples ago, for the next `block` samples, into `inputs` (block, rows, R)."""
-    length = (step.kernel_size - 1) * read_int(step.dilations + _INT * layer)
+    length = (step.kernel_size - 1) * read_int(step.dilations + INT_BYTES * layer)
     for r in range(step.rows):
-        slot = read_int(step.slots + _INT * r)
-        place = read_int(step.next + _INT * (slot * step.layers + layer)) - back
+        slot = read_int(step.slots + INT_BYTES * r)
+        place = read_int(step.next + INT_BYTES * (slot * step.layers + layer)) - back
         place += length if place < 0 else 0
         for j in range(block):
             entry, row = slot * step.entries + ring + place, j * step.rows + r
             copy_bytes(step.inputs + row * step.row_in, step.past + entry * step.row_in, step.row_in)
-            copy_bytes(step.input_scales + row * _SCALE, step.past_scales + entry * _SCALE, _SCALE)
+            copy_bytes(step.input_scales + row * SCALE_BYTES, step.past_scales + entry * SCALE_BYTES, SCALE_BYTES)
             place = place + 1 if place + 1 < length else 0
 
 
 @compiled(forceinline=True)
-def _remember(step: _Step, r: int, layer: int, ring: int, length: int) -> None:
+def _remember(step: Step, r: int, layer: int, ring: int, length: int) -> None:
     """Writes row r of `inputs` over the oldest entry of the layer's ring."""
     if length:
-        slot = read_int(step.slots + _INT * r)
-        following = step.next + _INT * (slot * step.layers + layer)
+        slot = read_int(step.slots + INT_BYTES * r)
+        following = step.next + INT_BYTES * (slot * step.layers + layer)
         newest = read_int(following)
         entry = slot * step.entries + ring + newest
         copy_bytes(step.past + entry * step.row_in, step.inputs + r * step.row_in, step.row_in)
-        copy_bytes(step.past_scales + entry * _SCALE, step.input_scales + r * _SCALE, _SCALE)
+        copy_bytes(step.past_scales + entry * SCALE_BYTES, step.input_scales + r * SCALE_BYTES, SCALE_BYTES)
         write_int(following, newest + 1 if newest + 1 < length else 0)
 
 
 @compiled(forceinline=True)
-def _multiply_taps(kind: Any, step: _Step, z: int, layer: int, k: int, rows: int) -> None:
+def _multiply_taps(kind: Any, step: Step, z: int, layer: int, k: int, rows: int) -> None:
     """Adds `inputs` times tap k of the layer to z."""
     weights, scales = _matrix(step, layer * (step.kernel_size + 1) + k)
     _add_product(
@@ -347,10 +213,10 @@ def _multiply_taps(kind: Any, step: _Step, z: int, layer: int, k: int, rows: int
 
 
 @compiled(forceinline=True)
-def _matrix(step: _Step, matrix: int) -> tuple[int, int]:
+def _matrix(step: Step, matrix: int) -> tuple[int, int]:
     """Addresses of a matrix' weights and scales."""
-    place = step.matrices + 2 * _INT * matrix
-    return step.weights + read_int(place), step.scales + read_int(place + _INT)
+    place = step.matrices + 2 * INT_BYTES * matrix
+    return step.weights + read_int(place), step.scales + read_int(place + INT_BYTES)
 
 
 @compiled()
@@ -374,7 +240,7 @@ def _add_product(
         size = min(PANEL, 8 if left >= 8 else 4 if left >= 4 else 2)
         many = 4 if size < 8 else 2  # rows at a time
         for r in range(0, rows - rows % many, many):
-            y_r, x_r, s_r = y + r * y_stride, x + r * x_stride, row_scales + r * _SCALE
+            y_r, x_r, s_r = y + r * y_stride, x + r * x_stride, row_scales + r * SCALE_BYTES
             if size == 8:
                 add_panel(kind, 8, 2, y_r, y_stride, weights, scales, x_r, x_stride, inputs, s_r)
             elif size == 4:
@@ -382,7 +248,7 @@ def _add_product(
             else:
                 add_panel(kind, 2, 4, y_r, y_stride, weights, scales, x_r, x_stride, inputs, s_r)
         for r in range(rows - rows % many, rows):
-            y_r, x_r, s_r = y + r * y_stride, x + r * x_stride, row_scales + r * _SCALE
+            y_r, x_r, s_r = y + r * y_stride, x + r * x_stride, row_scales + r * SCALE_BYTES
             if size == 8:
                 add_panel(kind, 8, 1, y_r, y_stride, weights, scales, x_r, x_stride, inputs, s_r)
             elif size == 4:
@@ -390,6 +256,6 @@ def _add_product(
             else:
                 add_panel(kind, 2, 1, y_r, y_stride, weights, scales, x_r, x_stride, inputs, s_r)
         weights += size * vector_bytes * inputs
-        scales += _FLOAT * LANES * size
-        y += _FLOAT * LANES * size
+        scales += FLOAT_BYTES * LANES * size
+        y += FLOAT_BYTES * LANES * size
         left -= size

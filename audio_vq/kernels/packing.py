@@ -7,7 +7,8 @@ Channels are padded with zeros to multiples of `ALIGNMENT`.
     bfloat16   panel (inputs, outputs / 2) words: the low half of word 16 j + i is output 32 j + i, the high half output
                32 j + 16 + i. The kernel reads a whole word as the upper output: it needs no mask, and the packer
                chooses the high half so that the word is nearest
-    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output
+    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output. The two output
+               layers stay bfloat16: rounded to bytes, they alone would cost three times what all others do
 """
 
 import mmap
@@ -27,22 +28,25 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 PANEL = 8 if HAS_AVX512 else 4  # vectors of outputs: as many sums as fit into the registers
 HUGE_PAGE = 1 << 21  # bytes
+VECTOR_BYTES = {"float32": 64, "bfloat16": 32, "int8": 16}  # of the weights of 16 outputs for one input
 
 
 class PackedWeights(NamedTuple):
     """One WaveNet as the kernel reads it; R and S are padded.
 
     `matrices` says at which bytes of `weights` and `scales` each matrix begins: for every layer the taps (the present
-    one first) and [residual | skip]; then hidden, output.
+    one first) and [residual | skip]; then, in `head`, hidden and output.
     """
 
     embedding: Floats  # (classes, R)
     weights: npt.NDArray[np.generic]  # float32, uint32 (pairs of bfloat16) or int8
     scales: Floats  # int8: one per output
+    head: npt.NDArray[np.generic]  # the output layers: float32 or uint32
     matrices: Ints  # (layers · (kernel + 1) + 2, 2)
     dilations: Ints  # (layers,), samples
     kernel_size: int
     vector_bytes: int  # of the weights of 16 outputs for one input
+    head_vector_bytes: int
     residual_bias: Floats  # (layers, R)
     skip_bias: Floats  # (S,)
     hidden_bias: Floats  # (S,)
@@ -66,24 +70,36 @@ def pack(plain: StepWeights, precision: Precision) -> PackedWeights:
             both[:channels, :channels] = plain.residual[layer]
         both[:channels, wide : wide + len(plain.skip_bias)] = plain.skip[layer * channels : (layer + 1) * channels]
         matrices += [*taps, both]
-    matrices += [_pad(plain.hidden, (skip, skip)), _pad(plain.output, (skip, padded(len(plain.output_bias))))]
+    classes = padded(len(plain.output_bias))
+    weights, scales, places = _pack_matrices(matrices, precision)
+    head_precision: Precision = "float32" if precision == "float32" else "bfloat16"
+    output_layers = [_pad(plain.hidden, (skip, skip)), _pad(plain.output, (skip, classes))]
+    head, _, head_places = _pack_matrices(output_layers, head_precision)
+    return PackedWeights(
+        embedding=_pad(plain.embedding, (len(plain.embedding), wide)),
+        weights=weights,
+        scales=scales,
+        head=head,
+        matrices=np.concatenate([places, head_places]),
+        dilations=plain.dilations,
+        kernel_size=kernel_size,
+        vector_bytes=VECTOR_BYTES[precision],
+        head_vector_bytes=VECTOR_BYTES[head_precision],
+        residual_bias=_pad(plain.residual_bias, (layers, wide)),
+        skip_bias=_pad(plain.skip_bias, (skip,)),
+        hidden_bias=_pad(plain.hidden_bias, (skip,)),
+        output_bias=_pad(plain.output_bias, (classes,)),
+    )
+
+
+def _pack_matrices(matrices: list[Floats], precision: Precision) -> tuple[npt.NDArray[Any], Floats, Ints]:
+    """Weights, scales, and the bytes `(matrices, 2)` at which each matrix begins in them."""
     blocks = [[_pack_panel(panel, precision) for panel in _panels(matrix)] for matrix in matrices]
     sizes = [[sum(part.nbytes for part in parts) for parts in zip(*block, strict=True)] for block in blocks]
     packed = _on_huge_pages(sum(size for size, _ in sizes), blocks[0][0][0].dtype)
     np.concatenate([weights.ravel() for block in blocks for weights, _ in block], out=packed)
-    return PackedWeights(
-        embedding=_pad(plain.embedding, (len(plain.embedding), wide)),
-        weights=packed,
-        scales=np.concatenate([scales for block in blocks for _, scales in block]),
-        matrices=np.cumsum([(0, 0), *sizes[:-1]], axis=0),
-        dilations=plain.dilations,
-        kernel_size=kernel_size,
-        vector_bytes={"float32": 64, "bfloat16": 32, "int8": 16}[precision],
-        residual_bias=_pad(plain.residual_bias, (layers, wide)),
-        skip_bias=_pad(plain.skip_bias, (skip,)),
-        hidden_bias=_pad(plain.hidden_bias, (skip,)),
-        output_bias=_pad(plain.output_bias, (padded(len(plain.output_bias)),)),
-    )
+    scales = np.concatenate([scales for block in blocks for _, scales in block])
+    return packed, scales, np.cumsum([(0, 0), *sizes[:-1]], axis=0)
 
 
 def activation_dtype(packed: PackedWeights) -> type[np.generic]:
