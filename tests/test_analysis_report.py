@@ -149,9 +149,9 @@ def test_the_page_is_well_formed_and_complete(page):
     parsed.feed(page)
     assert parsed.open == []
     tags = [tag for tag, _ in parsed.tags]
-    assert tags.count("svg") == 8  # accuracy, matrix, usage, durations, the atlas' map and three excerpts
+    assert tags.count("svg") == 10  # accuracy, matrix, ABX, speakers, usage, durations, the map, three excerpts
     assert tags.count("audio") == 6
-    assert tags.count("figcaption") == 6
+    assert tags.count("figcaption") == 8
     ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert "100.0 %" in parsed.text
