@@ -13,6 +13,7 @@ import torch
 from audio_vq.analysis.analyze import Analysis
 from audio_vq.analysis.atlas import Atlas, Stretch, UnitEntry
 from audio_vq.analysis.encoded import EncodedUtterance
+from audio_vq.analysis.ogg import without_serial
 from audio_vq.audio import opus_bytes
 from audio_vq.data.progress import progress_bar
 
@@ -45,7 +46,7 @@ def make_clips(analysis: Analysis, atlas: Atlas) -> dict[str, Any]:
 
     def clip(entry: UnitEntry) -> tuple[str, dict[str, Any]]:
         waveform, places = _join(analysis, atlas, entry.typical[:most])
-        sound = base64.b64encode(opus_bytes(waveform, corpus.sample_rate)).decode()
+        sound = base64.b64encode(without_serial(opus_bytes(waveform, corpus.sample_rate))).decode()
         return str(entry.unit), {"opus": sound, "clips": [place.to_json() for place in places]}
 
     clips = {}
