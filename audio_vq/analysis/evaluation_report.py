@@ -11,11 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from audio_vq.analysis.conversion_scores import CONDITIONS, FIGURES
-from audio_vq.audio import opus_bytes, read_audio
+from audio_vq.audio import flac_bytes, read_audio
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
-HEARD_PAIRS = 8  # whose sound lies inside the page
+HEARD_PAIRS = 6  # whose sound lies inside the page
 BEGIN, END = "<!-- conversion -->", "<!-- end of conversion -->"  # both templates have them
 COLUMNS = {
     "converted": "converted",
@@ -155,8 +155,8 @@ def _heard_pair(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> HeardP
         if not embed or not (folder / file).is_file():
             return file
         audio = read_audio(folder / file)
-        encoded = base64.b64encode(opus_bytes(audio.waveform, audio.sample_rate)).decode()
-        return f"data:audio/ogg;base64,{encoded}"
+        encoded = base64.b64encode(flac_bytes(audio.waveform, audio.sample_rate)).decode()
+        return f"data:audio/flac;base64,{encoded}"
 
     players = tuple(
         Player(COLUMNS[condition], clip["heard"][condition], sound(file)) for condition, file in clip["files"].items()
