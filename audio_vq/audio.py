@@ -34,6 +34,10 @@ BLOCK_SECONDS = 10.0  # of a file that is read in blocks
 FRAME_SECONDS = 0.025  # long enough for a period of the lowest voice, short against a phone
 FRAME_HOP_SECONDS = 0.005
 MEL_FLOOR = 1e-5  # magnitude, -100 dB: digital silence stays finite
+PITCH_RANGE = (60.0, 500.0)  # Hz, of speaking voices
+PITCH_HOP_SECONDS = 0.01
+PITCH_FRAME_SECONDS = 0.064  # more than three periods of the lowest voice
+PITCH_STEP_SEMITONES = 0.2
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,22 @@ def log_mel(
         n_mels=n_mels,
     )
     return np.log(np.maximum(mel, MEL_FLOOR)).astype(np.float32)
+
+
+def fundamental_frequency(waveform: Waveform, sample_rate: int) -> Waveform:
+    """F0 in Hz every 10 ms, `(1 + time // hop,)`, NaN where unvoiced; by pYIN (Mauch and Dixon 2014)."""
+    import librosa
+
+    f0, _, _ = librosa.pyin(
+        waveform,
+        fmin=PITCH_RANGE[0],
+        fmax=PITCH_RANGE[1],
+        sr=sample_rate,
+        frame_length=round(PITCH_FRAME_SECONDS * sample_rate),
+        hop_length=round(PITCH_HOP_SECONDS * sample_rate),
+        resolution=PITCH_STEP_SEMITONES,
+    )
+    return np.asarray(f0, np.float32)
 
 
 def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:

@@ -71,6 +71,7 @@ def test_the_best_of_a_row_is_marked_in_its_direction():
     assert [cell.best for cell in row(sections, "accuracy").cells] == [True, False]
     assert [cell.best for cell in row(sections, "log-mel distance, dB").cells] == [True, False]
     assert not any(cell.best for cell in row(sections, "codebook size K").cells)  # neither direction is better
+    assert not any(cell.best for cell in row(sections, "boundaries, R-value").cells)  # equal
     assert row(sections, "accuracy").cells[0].interval == "31.0 % – 39.0 %"
     assert [cell.text for cell in row(sections, "ABX error across speakers").cells] == ["20.0 %", "–"]
     assert not row(sections, "ABX error across speakers").cells[0].best  # nobody to compare with

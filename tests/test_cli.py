@@ -71,6 +71,7 @@ VERBS = [
     "sample",
     "align",
     "analyze",
+    "evaluate",
     "info",
     "bench",
 ]

@@ -15,7 +15,7 @@ from audio_vq import VQVAE, encoding
 from audio_vq.audio import read_audio
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
-from audio_vq.encoding import Source, encode_sources, file_sources
+from audio_vq.encoding import Source, encode_sources, encode_with_latents, file_sources
 from audio_vq.models.chunks import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
 from audio_vq.models.vqvae import build_vqvae
 
@@ -62,6 +62,18 @@ def lengths_of(model):
     """Samples: less than a unit, not whole units, a chunk to the unit and one more, several chunks."""
     hop = model.hop_length
     return [1, 3 * hop + 1, CHUNK_UNITS * hop, (CHUNK_UNITS + 1) * hop, 3 * CHUNK_UNITS * hop + 17]
+
+
+def test_units_come_with_the_latents_they_stand_for(model):
+    recordings = [noise(length, seed) for seed, length in enumerate((9000, 100, 30000 * 3))]
+    sources = [source(str(number), waveform) for number, waveform in enumerate(recordings)]
+    plain = list(encode_sources(model, sources))
+    for (sequence, latents), alone, waveform in zip(
+        encode_with_latents(model, sources), plain, recordings, strict=True
+    ):
+        assert sequence.units.tolist() == alone.units.tolist()
+        assert (sequence.id, sequence.num_samples) == (alone.id, alone.num_samples)
+        assert np.array_equal(latents, model.latents(waveform, model.sample_rate))
 
 
 def test_chunks_have_the_latents_of_the_whole(model):

@@ -13,8 +13,8 @@ FLOORS = {
     "checkpoint": 3,
     "pretrained": 4,
     "encoding": 5, "live": 5,
-    "training": 6, "analysis": 6, "conversion": 6,
-    "bench": 7,
+    "training": 6, "conversion": 6,
+    "analysis": 7, "bench": 7,
     "cli": 8,
 }  # fmt: skip
 AUDIO_LIBRARIES = {"soundfile", "librosa", "torchaudio"}

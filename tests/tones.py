@@ -68,7 +68,9 @@ class ToneModel:
 
 def utterance(rng) -> tuple[np.ndarray, Alignment]:
     """Random tones, each a whole number of units long, so that every frame has one phone."""
-    labels = ["SIL", *rng.choice(["AA", "IY", "S"], size=12), "SIL"]
+    # no tone beside itself: one long tone would be two phones
+    steps = np.cumsum([rng.integers(3), *rng.integers(1, 3, size=11)])
+    labels = ["SIL", *np.array(["AA", "IY", "S"])[steps % 3], "SIL"]
     lengths = rng.integers(1, 4, size=len(labels)) * HOP
     times = np.arange(lengths.sum()) / RATE
     hertz = np.repeat([TONES[label] for label in labels], lengths)

@@ -293,11 +293,10 @@
       columns.push(decibels(samples, Math.round(centre - size / 2), size));
     }
     const top = columns.reduce((most, column) => Math.max(most, ...column), -Infinity);
+    const bins = Array.from({ length: height }, (_, y) => melBin((height - 0.5 - y) / height, columns[0].length, buffer.sampleRate));
     columns.forEach((column, x) => {
-      for (let y = 0; y < height; y++) {
-        const bin = Math.floor(((height - 1 - y) / height) * column.length);
-        image.data.set([...magma((column[bin] - top + 65) / 65), 255], 4 * (y * width + x));
-      }
+      for (let y = 0; y < height; y++)
+        image.data.set([...magma((column[bins[y]] - top + 60) / 60), 255], 4 * (y * width + x));
     });
     pen.putImageData(image, 0, 0);
     pen.strokeStyle = "#fff";
@@ -306,13 +305,20 @@
     pen.strokeRect(from, 1, Math.max(2, to - from), height - 2);
   }
 
-  // power spectrum of a Hann window in dB, by Cooley and Tukey's transform
+  // the frequency at a share of Slaney's mel scale, as a bin of the spectrum
+  function melBin(share, bins, sampleRate) {
+    const mels = share * (15 + (27 * Math.log(sampleRate / 2000)) / Math.log(6.4));
+    const hz = mels < 15 ? (mels * 200) / 3 : 1000 * 6.4 ** ((mels - 15) / 27);
+    return Math.min(bins - 1, Math.floor((hz / (sampleRate / 2)) * bins));
+  }
+
+  // power spectrum of a Hann window in dB, high frequencies raised as pre-emphasis does, by Cooley and Tukey's transform
   function decibels(samples, start, size) {
     const re = new Float32Array(size), im = new Float32Array(size), bits = Math.log2(size);
     for (let n = 0; n < size; n++) {
       let reversed = 0;
       for (let bit = 0; bit < bits; bit++) reversed |= ((n >> bit) & 1) << (bits - 1 - bit);
-      re[reversed] = (samples[start + n] ?? 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * n) / size));
+      re[reversed] = ((samples[start + n] ?? 0) - 0.9 * (samples[start + n - 1] ?? 0)) * (0.5 - 0.5 * Math.cos((2 * Math.PI * n) / size));
     }
     for (let half = 1; half < size; half *= 2)
       for (let k = 0; k < half; k++) {

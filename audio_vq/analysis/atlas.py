@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio_vq.analysis.analyze import Analysis, EncodedUtterance
+from audio_vq.analysis.analyze import Analysis
 from audio_vq.analysis.codebook_map import CodebookMap, map_codebook, nearest_neighbours
+from audio_vq.analysis.encoded import EncodedUtterance
 from audio_vq.analysis.phone_classes import CLASS_COLOURS, phone_class, phone_order
 from audio_vq.audio import Waveform, log_mel
 from audio_vq.data.progress import progress_bar
@@ -102,9 +103,9 @@ class Atlas:
 
 
 def make_atlas(model: "VQVAE", analysis: Analysis, *, seed: int) -> Atlas:
-    """Describe every unit by the scored utterances, which are encoded once more for their latents."""
+    """Describe every unit by the scored utterances."""
     codebook = model.codebook
-    frames = _measure(model, analysis, codebook)
+    frames = _measure(analysis, codebook)
     stretches = _stretches(analysis.scored, frames.distances, len(codebook))
     neighbours = nearest_neighbours(codebook, NEIGHBOURS)
     counts = frames.counts
@@ -144,7 +145,7 @@ class _Frames:
     distances: tuple[np.ndarray, ...]  # per utterance: (num_units,) of each latent to its codebook vector
 
 
-def _measure(model: "VQVAE", analysis: Analysis, codebook: np.ndarray) -> _Frames:
+def _measure(analysis: Analysis, codebook: np.ndarray) -> _Frames:
     corpus = analysis.selection.scored_corpus.corpus
     counts = np.zeros(len(codebook), np.int64)
     sums = np.zeros((len(codebook), MEL_BANDS))
@@ -155,8 +156,7 @@ def _measure(model: "VQVAE", analysis: Analysis, codebook: np.ndarray) -> _Frame
             spectra = unit_spectra(waveform, corpus.sample_rate, analysis.hop_length, len(each.units))
             np.add.at(sums, each.units, spectra)
             counts += np.bincount(each.units, minlength=len(codebook))
-            latents = model.latents(waveform, corpus.sample_rate).T  # (num_units, dim)
-            distances.append(np.linalg.norm(latents - codebook[each.units], axis=1))
+            distances.append(np.linalg.norm(each.latents - codebook[each.units], axis=1))
             bar.advance()
     return _Frames(counts, sums, tuple(distances))
 

@@ -2,21 +2,25 @@
 
 import base64
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 
-from audio_vq.analysis.analyze import Analysis, EncodedUtterance
-from audio_vq.analysis.atlas import Atlas, Stretch
+from audio_vq.analysis.analyze import Analysis
+from audio_vq.analysis.atlas import Atlas, Stretch, UnitEntry
+from audio_vq.analysis.encoded import EncodedUtterance
+from audio_vq.analysis.ogg import without_serial
 from audio_vq.audio import opus_bytes
 from audio_vq.data.progress import progress_bar
 
 CONTEXT_SECONDS = 0.2  # before and after the stretch
 GAP_SECONDS = 0.04  # of silence between the clips of one unit, which share one file
 LONGEST_SECONDS = 0.4  # of a stretch; what is longer is cut
-BUDGET_SECONDS = 900.0  # of all clips together, about 5 MB of base64
+BUDGET_SECONDS = 720.0  # of all clips together, about 4 MB of base64 and 20 seconds of one core
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,19 @@ def make_clips(analysis: Analysis, atlas: Atlas) -> dict[str, Any]:
     # the rarest go without where not even one each fits
     sounding.sort(key=lambda entry: -entry.count)
     most = clips_per_unit(len(sounding), atlas.seconds_per_unit)
+
+    def clip(entry: UnitEntry) -> tuple[str, dict[str, Any]]:
+        waveform, places = _join(analysis, atlas, entry.typical[:most])
+        sound = base64.b64encode(without_serial(opus_bytes(waveform, corpus.sample_rate))).decode()
+        return str(entry.unit), {"opus": sound, "clips": [place.to_json() for place in places]}
+
     clips = {}
-    with progress_bar("clips", total=len(sounding), completed=0) as bar:
-        for entry in sounding[: _affordable(atlas.seconds_per_unit)]:
-            waveform, places = _join(analysis, atlas, entry.typical[:most])
-            sound = base64.b64encode(opus_bytes(waveform, corpus.sample_rate)).decode()
-            clips[str(entry.unit)] = {"opus": sound, "clips": [place.to_json() for place in places]}
+    with (
+        progress_bar("clips", total=len(sounding), completed=0) as bar,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,  # the encoder lets go of Python's lock
+    ):
+        for unit, sounds in pool.map(clip, sounding[: _affordable(atlas.seconds_per_unit)]):
+            clips[unit] = sounds
             bar.advance()
     return clips
 

@@ -153,7 +153,7 @@ def _row(figure: Figure, models: Sequence[Analyzed]) -> Row:
     values = [model.figure(figure.path) for model in models]
     known = [value for value in values if value is not None]
     best = None
-    if figure.better and len(known) > 1:
+    if figure.better and len(set(known)) > 1:  # of equals none is best
         best = max(known) if figure.better == HIGHER else min(known)
     cells = [
         Cell(

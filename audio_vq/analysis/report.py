@@ -14,6 +14,7 @@ from audio_vq.analysis import plots, samples, tables
 from audio_vq.analysis.analyze import Analysis
 from audio_vq.analysis.atlas import Atlas, make_atlas
 from audio_vq.analysis.clips import make_clips
+from audio_vq.analysis.evaluation_report import with_conversion
 from audio_vq.analysis.phone_classes import CLASS_COLOURS, DARK_CLASSES
 from audio_vq.analysis.score_plots import Mark, draw_scores
 from audio_vq.files import atomic_write_text
@@ -84,26 +85,10 @@ def render_report(
         clips=_embedded(make_clips(analysis, atlas)),
         map_method=f"{atlas.map.method}, seed {seed}",
         listen=samples.INTRODUCTION,
-        samples=[
-            samples.make_sample(model, analysis, each, seed=seed) for each in samples.pick_utterances(analysis.scored)
-        ],
+        samples=samples.make_samples(model, analysis, seed=seed),
         excerpt_caption=samples.CAPTION,
         facts={**facts, **_facts(analysis)},
     )  # fmt: skip
-
-
-CONVERSION_BEGIN, CONVERSION_END = "<!-- conversion -->", "<!-- end of conversion -->"
-
-
-def with_conversion(page: str, folder: Path) -> str:
-    """The page with the section of `folder`/conversion.json, which replaces an earlier one; unchanged without it."""
-    path = folder / "conversion.json"
-    if not path.is_file() or CONVERSION_BEGIN not in page:
-        return page
-    conversion = json.loads(path.read_text(encoding="utf-8"))
-    section = _environment().get_template("evaluate.html.j2").render(conversion=conversion)
-    before, rest = page.split(CONVERSION_BEGIN, 1)
-    return f"{before}{CONVERSION_BEGIN}\n{section}\n{CONVERSION_END}{rest.split(CONVERSION_END, 1)[1]}"
 
 
 def _environment() -> Environment:

@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.image import imsave
 
 from audio_vq.analysis.alignments import find_alignment
-from audio_vq.analysis.analyze import Analysis, EncodedUtterance
+from audio_vq.analysis.analyze import Analysis
 from audio_vq.analysis.atlas import mel_band
+from audio_vq.analysis.encoded import EncodedUtterance
 from audio_vq.analysis.phone_classes import phone_class
 from audio_vq.analysis.words import find_words
 from audio_vq.audio import Waveform, flac_bytes, log_mel
@@ -94,16 +95,28 @@ def pick_utterances(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
 
 
-def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, *, seed: int) -> Sample:
+def make_samples(model: "VQVAE", analysis: Analysis, *, seed: int) -> list[Sample]:
+    """Excerpts of a few utterances; their units are decoded side by side."""
+    rate = analysis.selection.scored_corpus.corpus.sample_rate
+    picked = pick_utterances(analysis.scored)
+    lengths = [min(each.utterance.num_samples, round(EXCERPT_SECONDS * rate)) for each in picked]
+    units = [each.units[: -(-length // analysis.hop_length)] for each, length in zip(picked, lengths, strict=True)]
+    own = [each.utterance.speaker for each in picked]
+    voices = [speaker if speaker in model.speakers else model.speakers[0] for speaker in own]
+    decoded = model.decode_many(units, voices, seed=seed)
+    return [
+        _sample(analysis, each, voice, waveform[:length])
+        for each, voice, waveform, length in zip(picked, voices, decoded, lengths, strict=True)
+    ]
+
+
+def _sample(analysis: Analysis, each: EncodedUtterance, voice: str, decoded: Waveform) -> Sample:
     corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
-    length = min(utterance.num_samples, round(EXCERPT_SECONDS * corpus.sample_rate))
-    waveform = corpus.waveform(utterance, 0, length)
-    units = each.units[: -(-length // analysis.hop_length)]
-    known = utterance.speaker in model.speakers
-    speaker = utterance.speaker if known else model.speakers[0]
-    decoded = model.decode(units, speaker, seed=seed)[:length]
-    voice = "own voice" if known else f"{speaker}'s voice, as {utterance.speaker} is unknown to the model"
-    seconds = length / corpus.sample_rate
+    waveform = corpus.waveform(utterance, 0, len(decoded))
+    units = each.units[: -(-len(decoded) // analysis.hop_length)]
+    known = voice == utterance.speaker
+    spoken = "own voice" if known else f"{voice}'s voice, as {utterance.speaker} is unknown to the model"
+    seconds = len(decoded) / corpus.sample_rate
     return Sample(
         id=utterance.id,
         speaker=utterance.speaker,
@@ -115,7 +128,7 @@ def make_sample(model: "VQVAE", analysis: Analysis, each: EncodedUtterance, *, s
         strips=tuple(strip for strip in _strips(analysis, each, units, seconds) if strip.boxes),
         players=(
             Player("recording", "recording", _flac(waveform, corpus.sample_rate)),
-            Player("decoded", f"decoded from its units, {voice}", _flac(decoded, corpus.sample_rate)),
+            Player("decoded", f"decoded from its units, {spoken}", _flac(decoded, corpus.sample_rate)),
         ),
     )
 

@@ -45,15 +45,19 @@ class SpeakerLeakage:
 def speaker_leakage(
     encoded: Sequence[EncodedUtterance], kmeans_units: Sequence[np.ndarray], codebook_size: int, *, seed: int
 ) -> SpeakerLeakage | None:
-    """None where fewer than two speakers have `LEAST` utterances. `kmeans_units` are of the same utterances."""
+    """None where fewer than two speakers have `LEAST` utterances, or all say the same sentence.
+
+    `kmeans_units` are of the same utterances.
+    """
     chosen = _balanced([each.utterance.speaker for each in encoded], seed=seed)
     if not len(chosen):
         return None
     some = [encoded[index] for index in chosen]
     speakers = np.array([each.utterance.speaker for each in some])
-    folds = _folds(speakers, [sentence(each.utterance) for each in some], seed=seed)
-    if len(np.unique(folds)) == 1:  # one and the same sentence
+    sentences = [sentence(each.utterance) for each in some]
+    if len(set(sentences)) == 1:
         return None
+    folds = _folds(speakers, sentences, seed=seed)
 
     def correct(features: Features) -> np.ndarray:
         """Whether each utterance `(n,)` was named rightly by the probe of the other folds."""
@@ -113,7 +117,7 @@ def _balanced(speakers: Sequence[str], *, seed: int) -> np.ndarray:
 def _folds(speakers: np.ndarray, sentences: Sequence[str], *, seed: int) -> np.ndarray:
     """A fold for each utterance: speakers spread evenly, a sentence in one fold only."""
     folds = np.zeros(len(speakers), np.int64)
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(min(FOLDS, len(set(sentences))), shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(folds[:, None], speakers, sentences)):
         folds[held_out] = fold
     return folds

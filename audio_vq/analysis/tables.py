@@ -111,13 +111,13 @@ def _leakage_number(leakage: Metrics) -> Number:
 
 def _latents_number(bits: Metrics) -> Number:
     named = (
-        ("bits per sample: true units", "bits_true"),
-        ("units of another utterance", "bits_shuffled"),
+        ("true units", "bits_true"),
+        ("another's units", "bits_shuffled"),
         ("no units", "bits_zero"),
         ("another speaker", "bits_wrong_speaker"),
     )
-    controls = tuple(f"{name} {bits[key]:.2f}" for name, key in named if bits.get(key) is not None)
-    return Number("Units of another utterance cost", f"{bits['bits_shuffled'] - bits['bits_true']:.2f} bit", controls)
+    controls = tuple(f"{name} {bits[key]:.2f} bit/sample" for name, key in named if bits.get(key) is not None)
+    return Number("Another's units cost", f"{bits['bits_shuffled'] - bits['bits_true']:.2f} bit", controls)
 
 
 def _boundary_number(segments: Metrics) -> Number:

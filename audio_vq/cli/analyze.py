@@ -29,6 +29,10 @@ Alignments = Annotated[Path | None, typer.Option(help="Folder of <speaker>/<id>.
 Mapping = Annotated[Path | None, typer.Option(help="Prepared corpus that teaches the map, all of it.")]
 MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --mapping.")]
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
+Prior = Annotated[
+    str | None,
+    typer.Option(help="Prior of this checkpoint's units: the rate of its arithmetic code joins the figures."),
+]
 Compare = Annotated[bool, typer.Option("--compare", help="Several models in one table: compare.html, compare.json.")]
 Sweep = Annotated[
     bool, typer.Option("--sweep", help="Bit rate against distortion of several models: sweep.html, .svg, .json.")
@@ -43,6 +47,7 @@ class Settings:
     split: str
     mapping: Path | None
     mapping_alignments: Path | None
+    prior: str | None
     device: str
     seed: int
     command: str
@@ -55,6 +60,7 @@ def analyze(
     split: Split = "test",
     mapping: Mapping = None,
     mapping_alignments: MappingAlignments = None,
+    prior: Prior = None,
     compare: Compare = False,
     sweep: Sweep = False,
     device: Device = "auto",
@@ -72,6 +78,8 @@ def analyze(
     """
     if (mapping is None) != (mapping_alignments is None):
         raise UserError("--mapping and --mapping-alignments belong together; give both or neither")
+    if prior is not None and (compare or sweep):
+        raise UserError("--prior belongs to one checkpoint; analyse it alone, then give its folder to --compare")
     if compare and sweep:
         raise UserError("--compare and --sweep are two results; give one of them, then the other with the same reports")
     command = shlex.join(["audio-vq", *sys.argv[1:]])
@@ -79,7 +87,7 @@ def analyze(
     def settings() -> Settings:
         if alignments is None:
             raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
-        return Settings(alignments, split, mapping, mapping_alignments, device, seed, command)
+        return Settings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
 
     if compare or sweep:
         content = _several(inputs, settings, "compare" if compare else "sweep", out, command, force)
@@ -132,14 +140,18 @@ def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> 
     from audio_vq.analysis.analyze import analyze as measure
     from audio_vq.analysis.report import write_report
     from audio_vq.analysis.selection import open_aligned, select_utterances
-    from audio_vq.pretrained import VQVAE
+    from audio_vq.pretrained import VQVAE, UnitPrior
 
     model = VQVAE.from_pretrained(checkpoint, settings.device)
+    prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None
+    if prior:
+        prior.check_units_of(model)
     scored = open_aligned(prepared, settings.alignments, model.sample_rate)
     teachers = None
     if settings.mapping and settings.mapping_alignments:
         teachers = open_aligned(settings.mapping, settings.mapping_alignments, model.sample_rate)
-    analysis = measure(model, select_utterances(scored, settings.split, teachers), seed=settings.seed)
+    selection = select_utterances(scored, settings.split, teachers)
+    analysis = measure(model, selection, seed=settings.seed, prior=prior)
     facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
     metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
     write_report(model, analysis, metrics, facts, out, seed=settings.seed)
@@ -157,7 +169,34 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
         f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
+        f"{_abx(metrics['abx'], 'ABX error')}; MFCC k-means {_abx(kmeans['abx'])}\n"
+        f"{_speakers(metrics['speaker_leakage'])}"
         f"perplexity {metrics['perplexity']:.1f}, "
-        f"{metrics['used_units']} of {metrics['codebook_size']} units occur\n"
+        f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
         f"{out / 'report.html'}\n"
+    )
+
+
+def _abx(errors: dict[str, Any], name: str = "") -> str:
+    sides = (f"{side} speakers {_share(errors[f'{side}_speaker'])}" for side in ("within", "across"))
+    return f"{name} {', '.join(sides)}".lstrip()
+
+
+def _share(value: float | None) -> str:
+    return "not measurable" if value is None else f"{value:.1%}"
+
+
+def _speakers(leakage: dict[str, Any] | None) -> str:
+    if leakage is None:
+        return ""
+    return (
+        f"speaker named from units {leakage['accuracy']:.1%} (chance {leakage['chance']:.1%}, "
+        f"log-mel {leakage['from_log_mel']:.1%})\n"
+    )
+
+
+def _rate(rates: dict[str, Any]) -> str:
+    coded = {"unigram": rates["unigram"], "prior": rates["prior"]}
+    return "arithmetic code " + ", ".join(
+        f"{each['bits_per_second']:.0f} bit/s ({name})" for name, each in coded.items() if each
     )

@@ -11,6 +11,7 @@ from audio_vq.cli.bench import bench
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
 from audio_vq.cli.encode import encode
+from audio_vq.cli.evaluate import evaluate
 from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
 from audio_vq.cli.sample import sample
@@ -57,6 +58,7 @@ app.command(name="train-prior", **HYDRA_VERB)(train_prior)
 app.command()(sample)
 app.command()(align)
 app.command()(analyze)
+app.command()(evaluate)
 app.command()(info)
 app.command()(bench)
 

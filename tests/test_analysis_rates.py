@@ -1,0 +1,82 @@
+"""Rates: bits that an arithmetic coder writes, beside what the models promise; distances of spectra."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from audio_vq.analysis.coding import decode, encode, frequency_tables
+from audio_vq.analysis.rates import MEL_RANGE_DB, mel_distance_db, prior_rate, run_statistics, unigram_rate
+from audio_vq.generation.units import unit_bits, unit_probabilities
+from audio_vq.models.prior import PriorModel
+
+
+def test_unigram_rate_is_the_cross_entropy():
+    rng = np.random.default_rng(0)
+    mapping = [rng.choice(4, p=[0.7, 0.1, 0.1, 0.1], size=500) for _ in range(4)]
+    chosen = [rng.choice(4, p=[0.4, 0.2, 0.2, 0.2], size=300) for _ in range(2)]
+    rate = unigram_rate(mapping, chosen, 5, 50.0)
+    counts = np.bincount(np.concatenate(mapping), minlength=5) + 1  # the fifth never occurs, but might
+    expected = -np.log2(counts / counts.sum())[np.concatenate(chosen)].mean()
+    assert rate.ideal_bits_per_second == pytest.approx(50 * expected, rel=1e-5)
+    assert rate.bits_per_unit == pytest.approx(expected, abs=2 / 600 + 1e-5)
+    assert rate.bits_per_second == 50 * rate.bits_per_unit
+    assert rate.utterances == 2
+
+
+@pytest.fixture(scope="module")
+def prior():
+    torch.manual_seed(0)
+    network = PriorModel(codebook_size=12, speakers=2, layers=1, channels=16, heads=2, context=16).eval()
+    with torch.no_grad():
+        network.output.weight.mul_(20)  # sure of itself
+    return SimpleNamespace(
+        network=network, info=SimpleNamespace(speakers=("ann", "ben"), speaker_index=("ann", "ben").index)
+    )
+
+
+def test_prior_rate_is_what_the_prior_needs(prior):
+    rng = np.random.default_rng(0)
+    chosen = [
+        SimpleNamespace(utterance=SimpleNamespace(speaker=name), units=rng.integers(12, size=length))
+        for name, length in (("ann", 40), ("carol", 25), ("ben", 7), ("ann", 1))
+    ]
+    rate = prior_rate(prior, chosen, 25.0)
+    assert rate.utterances == 3  # carol is unknown
+    known = [each.units for each in chosen if each.utterance.speaker != "carol"]
+    bits = sum(each.sum() for each in unit_bits(prior.network, known, [0, 1, 0]))
+    # a unit in 2 ** 24 parts: what is rarer than one part costs less than promised, so only nearly the same
+    assert rate.bits_per_unit * 48 == pytest.approx(bits, abs=2 + 0.01)
+    assert prior_rate(prior, chosen[1:2], 25.0) is None
+
+
+def test_what_the_prior_writes_can_be_read(prior):
+    units = np.random.default_rng(0).integers(12, size=40)
+    tables = frequency_tables(unit_probabilities(prior.network, [units], [1])[0])
+    assert list(decode(encode(units.tolist(), tables), tables)) == units.tolist()
+
+
+def test_probabilities_are_those_of_the_bits(prior):
+    units = [np.random.default_rng(0).integers(12, size=length) for length in (40, 3)]
+    for each, bits, p in zip(
+        units, unit_bits(prior.network, units, [0, 1]), unit_probabilities(prior.network, units, [0, 1]), strict=True
+    ):
+        assert p.sum(axis=1) == pytest.approx(np.ones(len(each)))
+        assert -np.log2(p[np.arange(len(each)), each]) == pytest.approx(bits, abs=1e-4)
+
+
+def test_run_statistics_by_hand():
+    runs = run_statistics([np.array([1, 1, 1, 2]), np.array([2]), np.array([3, 4])])
+    assert (runs.mean, runs.median) == (7 / 5, 1)
+    assert runs.p90 == pytest.approx(2.2)  # of 1 1 1 1 3
+    assert runs.repeated == 2 / 4
+
+
+def test_distance_of_spectra():
+    noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    assert mel_distance_db(noise, noise, 16000) == 0
+    # half the amplitude: 6.02 dB in every band and frame, as none is near the floor
+    assert mel_distance_db(noise, noise / 2, 16000) == pytest.approx(20 * np.log10(2), abs=1e-3)
+    assert mel_distance_db(noise, np.zeros_like(noise), 16000) < MEL_RANGE_DB
+    assert mel_distance_db(noise, noise[:8000], 16000) == 0
