@@ -51,7 +51,15 @@ def heard():
     """A perfect conversion from a low voice (direction 0) to a high one (direction 1)."""
     source = Voice({"s/1": impression(0, LOW), "s/2": impression(0, LOW)})
     target = Voice({"t/1": impression(1, HIGH), "t/2": impression(1, HIGH)})
-    return Heard(impression(1, HIGH, "she sells shells", 4.0), "She sells shells.", source, target, (), semitones(HIGH))
+    return Heard(
+        impression(1, HIGH, "she sells shells", 4.0),
+        "She sells shells.",
+        "Pack my box",
+        source,
+        target,
+        (),
+        semitones(HIGH),
+    )
 
 
 def values(heard):
@@ -113,6 +121,7 @@ def test_a_perfect_conversion(heard):
         "source_similarity": 0,
         "target_preferred": 1,
         "character_error_rate": 0,
+        "character_error_rate_shuffled": edit_distance("pack my box", "she sells shells") / len("pack my box"),
         "f0_median_error_semitones": 0,
         "voicing_agreement": 1,
         "dnsmos.sig": 4,
@@ -133,6 +142,7 @@ def test_silence_is_judged_as_bad_everywhere(heard):
         "source_similarity": 0,
         "target_preferred": 0,
         "character_error_rate": 1,
+        "character_error_rate_shuffled": 1,
         "f0_median_error_semitones": 12,
         "voicing_agreement": 0,
         "dnsmos.sig": 1,

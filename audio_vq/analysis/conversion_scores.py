@@ -27,6 +27,8 @@ FIGURES = {
     "target_preferred": "Share of clips that are nearer to the target than to the source speaker.",
     "character_error_rate": "Insertions, deletions and substitutions that turn the transcript into what PocketSphinx "
     "hears, per character of the transcript (blanks count, letters are lower case).",
+    "character_error_rate_shuffled": "The same against the transcript of another pair: what a clip scores that says "
+    "something else.",
     "dnsmos": "DNSMOS of signal, background and overall, 1 (bad) to 5; silence gets 1. Clips shorter than its "
     "window of 9.01 s are repeated to fill it.",
     "f0_median_error_semitones": "Median over frames voiced in both of the distance, at most 12, between the F0 of the "
@@ -71,6 +73,7 @@ class Heard:
 
     impression: Impression
     text: str  # its transcript
+    other_text: str | None  # that of another clip, if there is one
     source: Voice
     target: Voice
     excluded: tuple[str, ...]  # reference recordings that are heard in the comparison
@@ -85,12 +88,12 @@ def score(heard: Heard) -> dict[str, Ratio]:
     to_target = _similarity(impression, heard.target, heard.excluded)
     to_source = _similarity(impression, heard.source, heard.excluded)
     both = min(to_target[1], to_source[1])
-    text = " ".join(spoken_words(heard.text))
     figures = {
         "target_similarity": to_target,
         "source_similarity": to_source,
         "target_preferred": (float(to_target[0] > to_source[0]) * both, both),
-        "character_error_rate": (float(edit_distance(text, impression.words)), float(len(text))),
+        "character_error_rate": _character_errors(heard.text, impression.words),
+        "character_error_rate_shuffled": _character_errors(heard.other_text or "", impression.words),
         "f0_median_error_semitones": _f0_error(impression.f0, heard.expected),
         "voicing_agreement": _voicing_agreement(impression.f0, heard.expected),
     }
@@ -131,6 +134,11 @@ def edit_distance(reference: str, heard: str) -> int:
 def _similarity(impression: Impression, voice: Voice, excluded: Collection[str]) -> Ratio:
     reference = voice.embedding(excluded)
     return NOTHING if reference is None else (float(impression.embedding @ reference), 1.0)
+
+
+def _character_errors(text: str, words: str) -> Ratio:
+    wanted = " ".join(spoken_words(text))
+    return (float(edit_distance(wanted, words)), float(len(wanted))) if wanted else NOTHING
 
 
 def _f0_error(f0: np.ndarray, expected: np.ndarray) -> Ratio:

@@ -158,7 +158,8 @@ def evaluate(
         speaker: Voice({_name(each): heard[f"reference {_name(each)}"] for each in recordings})
         for speaker, recordings in references.items()
     }
-    scored = [_PairScores(pair, clips, heard, voices) for pair in chosen.pairs]
+    others = _other_texts(chosen.pairs)
+    scored = [_PairScores(pair, clips, heard, voices, other) for pair, other in zip(chosen.pairs, others, strict=True)]
     conditions = {}
     for condition in CONDITIONS:
         ratios = [each.figures[condition] for each in scored if condition in each.figures]
@@ -179,6 +180,13 @@ def evaluate(
         "judges": dict(panel.versions),
         "clips": [each.to_json(out) for each in scored],
     }
+
+
+def _other_texts(pairs: Sequence[Pair]) -> list[str | None]:
+    """For each pair the transcript of the next one that says something else; None where all say the same."""
+    texts = [pair.source.text for pair in pairs]
+    turned = [texts[number:] + texts[:number] for number in range(len(texts))]
+    return [next((other for other in each if other != each[0]), None) for each in turned]
 
 
 def _name(utterance: Utterance) -> str:
@@ -231,7 +239,12 @@ class _PairScores:
     """A pair's clips with their figures."""
 
     def __init__(
-        self, pair: Pair, clips: ClipFolder, heard: Mapping[str, Impression], voices: Mapping[str, Voice]
+        self,
+        pair: Pair,
+        clips: ClipFolder,
+        heard: Mapping[str, Impression],
+        voices: Mapping[str, Voice],
+        other_text: str | None,
     ) -> None:
         self.pair = pair
         self.files = condition_files(pair, clips)
@@ -249,6 +262,7 @@ class _PairScores:
                 Heard(
                     impression=impression,
                     text=texts.get(condition, pair.source.text or ""),
+                    other_text=other_text,
                     source=source,
                     target=target,
                     excluded=excluded,

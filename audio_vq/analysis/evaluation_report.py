@@ -42,6 +42,7 @@ SCALES = (
     _Scale("similarity to source", "source_similarity", "{:.2f}", 0, 1, "lower is better"),
     _Scale("nearer to target", "target_preferred", "{:.0%}", 0, 1),
     _Scale("character error rate", "character_error_rate", "{:.0%}", 0, 1, "lower is better"),
+    _Scale("… against another text", "character_error_rate_shuffled", "{:.0%}", 0, 1, "chance"),
     _Scale("DNSMOS overall", "dnsmos.ovrl", "{:.2f}", 1, 5),
     _Scale("DNSMOS signal", "dnsmos.sig", "{:.2f}", 1, 5),
     _Scale("DNSMOS background", "dnsmos.bak", "{:.2f}", 1, 5),

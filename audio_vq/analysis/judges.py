@@ -117,7 +117,8 @@ def _marks(waveform: Waveform) -> Marks:
         return Marks(LOWEST_MARK, LOWEST_MARK, LOWEST_MARK)
     filled = np.resize(waveform, max(WINDOW_SAMPLES, len(waveform)))
     marks = _dnsmos()(filled, SAMPLE_RATE, False)
-    return Marks(*(float(marks[f"{name}_mos"]) for name in ("sig", "bak", "ovrl")))
+    # the polynomials behind DNSMOS fall below its scale; nothing may rank below silence
+    return Marks(*(max(LOWEST_MARK, float(marks[f"{name}_mos"])) for name in ("sig", "bak", "ovrl")))
 
 
 @cache
