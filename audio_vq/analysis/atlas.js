@@ -102,7 +102,8 @@
   function inTable(cell, [dx, dy]) {
     const shown = [...cells.values()].filter((each) => !each.hidden), here = shown.indexOf(cell);
     const columns = shown.findIndex((each) => each.offsetTop > shown[0].offsetTop);
-    return shown[here + dx + dy * (columns < 0 ? shown.length : columns)]?.dataset.unit;
+    const next = shown[here + dx + dy * (columns < 0 ? shown.length : columns)];
+    return next && Number(next.dataset.unit);
   }
 
   function tabStop(elements, unit) {

@@ -6,6 +6,9 @@
     root.dataset.theme = (root.dataset.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
   });
 
+  for (const link of document.querySelectorAll("nav a")) // a section that is not there has no link
+    link.hidden = !document.getElementById(link.hash.slice(1));
+
   for (const excerpt of document.querySelectorAll(".excerpt")) {
     const picture = excerpt.querySelector(".speech"), head = picture.querySelector(".playhead");
     const { left, width, seconds } = picture.dataset;
