@@ -45,6 +45,11 @@ class Table:
     rows: tuple[Row, ...]
 
 
+def short_name(key: str) -> str:
+    """For plots, where space is scarce."""
+    return {"mfcc_kmeans": "k-means on MFCC", "log_mel": "log-mel"}.get(key, key.replace("_", " "))
+
+
 def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
@@ -125,7 +130,7 @@ def _boundary_number(segments: Metrics) -> Number:
         f"precision {percent(segments['boundary_precision'])} at 20 ms",
         f"recall {percent(segments['boundary_recall'])}",
     )
-    return Number("Boundaries, R-value", f"{segments['r_value']:.2f}", controls)
+    return Number("Boundaries, R-value", f"{segments['r_value']:.2f}".replace("-", "−"), controls)
 
 
 def phone_table(metrics: Metrics) -> Table:
@@ -155,7 +160,7 @@ def phone_scores(metrics: Metrics) -> list[Score]:
 
 def _short(key: str, figures: Metrics, value: str, interval: str) -> Score:
     ci95 = figures.get(interval)
-    return Score(key.replace("mfcc_kmeans", "k-means on MFCC").replace("_", " "), figures[value], ci95 and tuple(ci95))
+    return Score(short_name(key), figures[value], ci95 and tuple(ci95))
 
 
 def abx_groups(metrics: Metrics) -> dict[str, Metrics]:
@@ -181,7 +186,7 @@ def abx_scores(metrics: Metrics, kind: str) -> list[Score]:
     """`kind`: within or across."""
     return [
         Score(
-            name.replace("mfcc_kmeans", "k-means on MFCC").replace("_", " "),
+            short_name(name),
             figures[f"{kind}_speaker"],
             (low_high := figures.get(f"{kind}_ci95")) and tuple(low_high),
             own=name == "this model",
@@ -196,13 +201,13 @@ def speaker_scores(metrics: Metrics) -> list[Score]:
     ci95 = leakage.get("ci95")
     scores = [Score("units", leakage["accuracy"], ci95 and tuple(ci95), own=True)]
     others = (key for key in leakage if key.startswith("from_") and isinstance(leakage[key], float))
-    return scores + [Score(key.removeprefix("from_").replace("_", " "), leakage[key]) for key in others]
+    return scores + [Score(short_name(key.removeprefix("from_")), leakage[key]) for key in others]
 
 
 def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
-    rows = [Row("units at fixed length, K log2", (_bits(metrics["bits_per_second"]),))]
+    rows = [Row("units at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
     for key, name in (("unigram", "arithmetic coding, unigram"), ("prior", "arithmetic coding, the prior")):
         if rates.get(key):
             rows.append(Row(f"units, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
