@@ -8,6 +8,8 @@
 # Three kinds of latents: units; Gaussian ones (a standard VAE, KL weight 1); Gaussian ones whose KL weight rises from
 # zero over as much of the budget as the quantiser of model=small lies idle at the beginning.
 #
+# --encoder NAME       raw: strided convolutions on the waveform, as in the paper, which have to learn what to listen
+#                      to while the KL already presses; filterbank: that of model=small        (raw)
 # --data DIR           a prepared corpus; without it, synthetic speech
 # --work DIR           everything is written here                    (work/collapse)
 # --minutes N          training of each model                        (8.5)
@@ -19,12 +21,20 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data="" work=work/collapse minutes=8.5 seeds=3 speakers=24 utterances=60 from="" settings=()
+data="" work=work/collapse encoder=raw minutes=8.5 seeds=3 speakers=24 utterances=60 from="" settings=()
 
 source "$here/../stages.sh"
-parse_options "data work minutes seeds speakers utterances from set" "$@"
+parse_options "encoder data work minutes seeds speakers utterances from set" "$@"
 [ -z "$data" ] || [ -d "$data" ] || { echo "--data $data: no such folder" >&2; exit 2; }
 [[ $seeds =~ ^[1-9][0-9]*$ ]] || { echo "--seeds $seeds: expected a number from 1" >&2; exit 2; }
+
+case $encoder in
+  # a rate at which an encoder without a filterbank learns beside the decoder
+  raw) encoder_settings=(
+    model.encoder.filterbank=0 "model.encoder.strides=[5,4,4,4]" train.encoder_rate_scale=1 train.learning_rate=2e-3) ;;
+  filterbank) encoder_settings=() ;;
+  *) echo "--encoder $encoder: expected raw or filterbank" >&2; exit 2 ;;
+esac
 
 kinds=(quantized gaussian annealed)
 declare -A model=(
@@ -49,8 +59,8 @@ for ((seed = 0; seed < seeds; seed++)); do
     run=$work/$kind-$seed
     # shellcheck disable=SC2086 - one setting per word
     stage --continues "$kind-$seed" "$run" \
-      audio-vq train data="$data" run="$run" model=small ${model[$kind]} seed="$seed" train.minutes="$minutes" \
-      train.validations=16 "${settings[@]}"
+      audio-vq train data="$data" run="$run" model=small "${encoder_settings[@]}" ${model[$kind]} seed="$seed" \
+      train.minutes="$minutes" train.validations=16 "${settings[@]}"
   done
 done
 stage compare "$work/comparison" python "$here/compare.py" "${runs[@]}" --out "$work/comparison"
