@@ -156,7 +156,7 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """A panel of bits per sample for every bottleneck, then one of the KL: means, and all seeds as a band."""
+    """Bits per sample for every bottleneck, then the KL: means, every seed as a thin line, their range as a band."""
     groups = by_bottleneck(runs)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3 * (len(groups) + 1) + 0.6, 3.2), layout="constrained")
@@ -187,8 +187,10 @@ def _draw_band(
     length = min(map(len, values))
     minutes = np.mean([run.minutes[:length] for run in runs], axis=0)
     stack = np.array([each[:length] for each in values])
-    axes.plot(minutes, stack.mean(0), linestyle=style, color=colour, linewidth=1.6, label=label)
-    axes.fill_between(minutes, stack.min(0), stack.max(0), color=colour, alpha=0.2, linewidth=0)
+    axes.plot(minutes, stack.mean(0), linestyle=style, color=colour, linewidth=1.8, label=label)
+    if len(stack) > 1:
+        axes.fill_between(minutes, stack.min(0), stack.max(0), color=colour, alpha=0.13, linewidth=0)
+        axes.plot(minutes, stack.T, linestyle=style, color=colour, linewidth=0.5)  # seeds may part ways: not only means
 
 
 def _label_time(axes: Axes) -> None:
