@@ -15,7 +15,7 @@ from audio_vq.analysis.analyze import analyze
 from audio_vq.analysis.baselines import fit_mfcc_kmeans
 from audio_vq.analysis.probe import fit_linear_probe, one_hot
 from audio_vq.analysis.selection import at_most, open_aligned, select_utterances
-from audio_vq.analysis.speakers import bigram_frequencies, frequencies, speaker_leakage
+from audio_vq.analysis.speakers import bigram_frequencies, frequencies, speaker_leakage, wilson_ci95
 
 
 @dataclass
@@ -133,6 +133,14 @@ def test_one_speaker_or_too_few_utterances_are_not_judged():
     assert speaker_leakage([*one, *few], [units] * 24, 4, seed=0) is None
     same_sentence = [utterance(name, 25 * number, units) for name in "ab" for number in range(6)]
     assert speaker_leakage(same_sentence, [units] * 12, 4, seed=0) is None
+
+
+def test_interval_of_a_share():
+    """The textbook's: 1.96² / (n + 1.96²) is what none of n leaves possible, and all of n is its mirror."""
+    assert wilson_ci95(0, 35) == pytest.approx((0, 3.8415 / (35 + 3.8415)), abs=1e-4)
+    assert wilson_ci95(35, 35) == pytest.approx((1 - 3.8415 / (35 + 3.8415), 1), abs=1e-4)
+    low, high = wilson_ci95(5000, 10000)
+    assert (low, high) == pytest.approx((0.5 - 0.0098, 0.5 + 0.0098), abs=1e-4)
 
 
 def test_frequencies_by_hand():

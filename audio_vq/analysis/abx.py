@@ -5,6 +5,9 @@ differs in the middle phone only. Their distance is the mean angle between frame
 warping. The errors of a cell (A's speaker, context, phone of A, phone of B, X's speaker) are averaged over contexts
 and X's speakers, then over A's speakers, then over ordered pairs of phones. There are at most `TOKENS_PER_GROUP`
 tokens of one triphone by one speaker, and at most `X_SPEAKERS` speakers of X beside one speaker of A and B.
+
+Units drawn at random are at 0.5 where all tokens are equally long. Durations of real phones move them to a few points
+above: sequences of unequal length have more ways to be warped onto each other, hence B's are nearer.
 """
 
 from collections import defaultdict

@@ -147,7 +147,10 @@ def _shuffled_accuracy(
     *,
     seed: int,
 ) -> float:
-    """What unrelated units score: they keep their frequencies only. Mean of a few permutations."""
+    """What unrelated units score: they keep their frequencies only. Mean of a few permutations.
+
+    The majority's accuracy, or a little less where a unit occurs too rarely to tell which phone is the commonest.
+    """
     rng = np.random.default_rng(seed)
     accuracies = []
     for _ in range(SHUFFLES):
