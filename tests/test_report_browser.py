@@ -209,11 +209,11 @@ def test_a_stretch_of_speech_plays_from_its_begin_to_its_end(open_page, strip, b
 
 def test_a_typical_stretch_plays_with_what_surrounds_it_or_alone(open_page):
     page = open_page(fragment="#unit-7")
-    page.click(".clip >> nth=0")
+    page.click(".clip >> nth=0", position={"x": 20, "y": 20})
     page.wait_for_function("sound.last !== null")
     wide = page.evaluate("sound.last.to - sound.last.from")
     page.evaluate("sound.last = null")
-    page.click(".clip >> nth=0", modifiers=["Shift"])
+    page.click(".clip >> nth=0", position={"x": 20, "y": 20}, modifiers=["Shift"])
     page.wait_for_function("sound.last !== null")
     assert 0 < page.evaluate("sound.last.to - sound.last.from") < wide
     page.wait_for_function("document.querySelectorAll('.clip.sounding').length === 0")
@@ -226,6 +226,8 @@ def test_on_a_narrow_screen_the_panel_comes_and_goes(open_page):
     assert not page.is_visible("#panel")
     page.click("#grid button >> nth=5")
     assert page.is_visible("#panel")
+    covered = "document.activeElement.getBoundingClientRect().bottom - panel.getBoundingClientRect().top"
+    assert page.evaluate(covered) <= 0  # the unit is still seen
     page.click("#panel .close")
     assert not page.is_visible("#panel")
     assert focused(page) is not None  # back on the unit it came from

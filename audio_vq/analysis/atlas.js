@@ -124,7 +124,6 @@
     mark(chosen, true);
     tabStop(cells, unit.unit);
     tabStop(dots, unit.unit);
-    element?.focus({ preventScroll: false });
     readout(unit);
     links.replaceChildren(...unit.neighbours.map(([other]) => {
       const [[x1, y1], [x2, y2]] = [place(unit), place(units[other])];
@@ -133,6 +132,8 @@
     panel.classList.remove("empty");
     panel.replaceChildren(...describe(unit));
     panel.scrollTop = 0;
+    element?.focus({ preventScroll: true });
+    element?.scrollIntoView({ block: "nearest" }); // to where the panel does not cover it
     history.replaceState(null, "", `#unit-${unit.unit}`);
   }
 
@@ -206,7 +207,7 @@
     const path = (values) => "M" + values.map((value, band) => `${x(band).toFixed(1)} ${y(value).toFixed(1)}`).join("L");
     const drawing = svg("svg", { viewBox: "0 0 360 158", role: "img", "aria-label": "Average log-mel spectrum in decibels, beside the mean of all frames (dashed)" });
     for (let level = low; level <= high; level += 20)
-      drawing.append(svg("path", { class: "axisline", d: `M44 ${y(level)}h308` }), text(38, y(level) + 4, level, "end"));
+      drawing.append(svg("path", { class: "axisline", d: `M44 ${y(level)}h308` }), text(38, y(level) + 4, String(level).replace("-", "−"), "end"));
     for (const hz of [250, 500, 1000, 2000, 4000]) {
       const above = atlas.mel_hz.findIndex((centre) => centre >= hz);
       if (above < 1) continue;
@@ -256,7 +257,7 @@
       (buffer) => cards.forEach((each, index) => drawClip(each.querySelector("canvas"), buffer, own.clips[index])),
       () => cards.forEach((each) => each.querySelector(".name").append(" this browser does not play Opus")),
     );
-    return [html("p", { class: "faint" }, "Click to hear it with what surrounds it, with Shift the unit alone."), ...cards];
+    return [html("p", { class: "faint" }, "Click to hear it with what surrounds it; inside the frame, or with Shift, the unit alone."), ...cards];
   }
 
   function card(unit, clip, [utterance, from, to], load) {
@@ -272,8 +273,9 @@
       html("canvas", { width: 360, height: 74 }), under,
       html("span", { class: "name" }, html("span", {}, `▶ ${seen}`), html("span", {}, `${from.toFixed(2)} – ${to.toFixed(2)} s`)));
     element.addEventListener("click", async (event) => {
-      const begin = clip.offset + (event.shiftKey ? clip.start : 0);
-      const end = clip.offset + (event.shiftKey ? clip.end : clip.seconds);
+      const place = event.target.tagName === "CANVAS" ? (event.offsetX / event.target.clientWidth) * clip.seconds : 0;
+      const alone = event.shiftKey || (place > clip.start && place < clip.end);
+      const begin = clip.offset + (alone ? clip.start : 0), end = clip.offset + (alone ? clip.end : clip.seconds);
       await sound.play(await load(), begin, end, (time) => element.classList.toggle("sounding", time !== null));
     });
     return element;
