@@ -81,7 +81,9 @@ def test_the_best_of_a_row_is_marked_in_its_direction():
 
 def test_other_data_is_said():
     assert cautions(models({}, SMALLER)) == []
-    assert "split: test, valid" in cautions(models({}, {"split": "valid"}))[0]
+    unlike = models({}, {**SMALLER, "split": "valid"})
+    assert "split: test, valid" in cautions(unlike)[0]
+    assert not any(cell.best for section in compared(unlike) for row in section.rows for cell in row.cells)
 
 
 def test_points_are_in_order_of_rate_and_lines_join_one_unit_rate():

@@ -77,11 +77,11 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("control: shuffled units", "phones.shuffled_units", _percent),
         Figure("control: k-means on MFCC", "baselines.mfcc_kmeans.accuracy", _percent),
         Figure("boundaries, R-value", "segments.r_value", _decimals(3), HIGHER),
-        Figure("ABX error within speakers", "abx.within_speaker", _percent, LOWER),
-        Figure("ABX error across speakers", "abx.across_speaker", _percent, LOWER),
+        Figure("ABX error within speakers", "abx.within_speaker", _percent, LOWER, "abx.within_ci95"),
+        Figure("ABX error across speakers", "abx.across_speaker", _percent, LOWER, "abx.across_ci95"),
     ),
     "Speaker": (
-        Figure("speaker found from units", "speaker_leakage.accuracy", _percent, LOWER),
+        Figure("speaker found from units", "speaker_leakage.accuracy", _percent, LOWER, "speaker_leakage.ci95"),
         Figure("control: chance", "speaker_leakage.chance", _percent),
         Figure("control: from log-mel", "speaker_leakage.from_log_mel", _percent),
     ),
@@ -139,21 +139,22 @@ def names_of(sources: Sequence[str]) -> list[str]:
 
 
 def compared(models: Sequence[Analyzed]) -> list[Section]:
-    """The table: figures that at least one model has."""
+    """The table: figures that at least one model has. On unlike data none is best."""
+    alike = not cautions(models)
     sections = []
     for name, figures in FIGURES.items():
-        rows = [_row(figure, models) for figure in figures]
+        rows = [_row(figure, models, alike) for figure in figures]
         rows = [row for row in rows if any(cell.text != "–" for cell in row.cells)]
         if rows:
             sections.append(Section(name, tuple(rows)))
     return sections
 
 
-def _row(figure: Figure, models: Sequence[Analyzed]) -> Row:
+def _row(figure: Figure, models: Sequence[Analyzed], alike: bool) -> Row:
     values = [model.figure(figure.path) for model in models]
     known = [value for value in values if value is not None]
     best = None
-    if figure.better and len(set(known)) > 1:  # of equals none is best
+    if alike and figure.better and len(set(known)) > 1:  # of equals none is best
         best = max(known) if figure.better == HIGHER else min(known)
     cells = [
         Cell(
