@@ -1,10 +1,12 @@
 """ABX: equal to plain loops, perfect for units that are phones, blind for units that are noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from abx_reference import abx, distance
 
-from audio_vq.analysis.abx import X_SPEAKERS, Cells, abx_of_units, abx_of_vectors, angles, mean_error
+from audio_vq.analysis.abx import X_SPEAKERS, Cells, abx_of_nothing, abx_of_units, abx_of_vectors, angles, mean_error
 from audio_vq.analysis.alignments import Alignment
 from audio_vq.analysis.triphones import TOKENS_PER_GROUP, Spoken, comparable, find_triphones
 from audio_vq.kernels.dtw import warped_distance
@@ -113,6 +115,19 @@ def test_random_units_are_at_chance():
     for low, high in (errors.within_ci95, errors.across_ci95):
         assert low < 0.5 < high
         assert high - low < 0.05
+
+
+def test_nothing_is_at_chance_whatever_durations_say():
+    """Phones of unlike durations: random units are told apart by them, what has random durations too is not."""
+    spoken, phones = speech(300, 3, seed=0)
+    tokens = comparable(find_triphones(spoken, STEP), seed=0)
+    tokens = replace(tokens, frames=3 + 4 * tokens.phone)
+    rng = np.random.default_rng(0)
+    codebook, units = rng.normal(size=(256, 64)), rng.integers(256, size=len(phones) + 20)
+    assert abx_of_units(tokens, units, codebook, seed=0).within_speaker > 0.55
+    errors = abx_of_nothing(tokens, codebook, seed=0)
+    for low, high in (errors.within_ci95, errors.across_ci95):
+        assert low < 0.5 < high
 
 
 def test_one_unit_for_everything_is_a_tie():

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from audio_vq import units as unit_statistics
-from audio_vq.analysis.abx import AbxScores, abx_of_units, abx_of_vectors
-from audio_vq.analysis.baselines import MfccKmeans, Side, fit_mfcc_kmeans, random_units, score_baselines
+from audio_vq.analysis.abx import AbxScores, abx_of_nothing, abx_of_units, abx_of_vectors
+from audio_vq.analysis.baselines import MfccKmeans, Side, fit_mfcc_kmeans, score_baselines
 from audio_vq.analysis.encoded import EncodedUtterance, encode_utterances, label
 from audio_vq.analysis.phones import PhoneScores, score_phones
 from audio_vq.analysis.rates import Rates, log_mel_distance, prior_rate, run_statistics, unigram_rate
@@ -161,13 +161,12 @@ def _abx(
     tokens = comparable(find_triphones(spoken, model.hop_length / model.sample_rate), seed=seed)
     units = np.concatenate([each.units for each in some])
     kmeans_units = np.concatenate([kmeans.units(each.acoustics.mfcc) for each in some])
-    chance = random_units(len(units), model.codebook_size, np.random.default_rng(seed))
     return AbxScores(
         units=abx_of_units(tokens, units, model.codebook, seed=seed),
         others={
             "latents": abx_of_vectors(tokens, np.concatenate([each.latents for each in some]), seed=seed),
             "mfcc_kmeans": abx_of_units(tokens, kmeans_units, kmeans.centres, seed=seed),
-            "random_units": abx_of_units(tokens, chance, model.codebook, seed=seed),
+            "random_units": abx_of_nothing(tokens, model.codebook, seed=seed),
         },
         utterances=len(some),
         speakers=len(tokens.speakers),
