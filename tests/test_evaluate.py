@@ -84,6 +84,22 @@ def test_pairs_are_balanced_distinct_and_the_same_for_a_seed(spoken_corpus):
         assert pair.real_target.speaker == pair.target
 
 
+@pytest.mark.parametrize(("in_split", "expected"), [(4, 4), (3, 6)])
+def test_real_recordings_of_a_target_take_turns(spoken_corpus, in_split, expected):
+    """Those of the split where it has four, all six of the speaker otherwise."""
+    corpus = PreparedCorpus.open(spoken_corpus)
+    target = corpus.speakers[0]
+    own = [each.id for each in corpus.utterances if each.speaker == target]
+    elsewhere = own[in_split:]
+    utterances = tuple(
+        replace(each, num_samples=2 * RATE, split="train" if each.id in elsewhere else "test")
+        for each in corpus.utterances
+    )
+    pairs = choose_pairs(replace(corpus, utterances=utterances), "test", [target], 12, seed=0).pairs
+    assert len(pairs) == 12
+    assert len({pair.real_target.id for pair in pairs}) == expected
+
+
 def test_no_more_pairs_than_there_are(spoken_corpus):
     corpus = PreparedCorpus.open(spoken_corpus)
     usable = [each for each in corpus.utterances if each.num_samples >= RATE]

@@ -10,6 +10,7 @@ from audio_vq.analysis.lexicon import spoken_words
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.errors import UserError
 
+MIN_ANCHORS = 4  # real recordings of a target; fewer would be heard too often
 MIN_SECONDS = 1.0  # below it the judges hear too little
 
 
@@ -87,19 +88,17 @@ def _draw_pairs(
 
 
 class _Anchors:
-    """Real recordings of targets in turn: of the split where there are any, else held out, else of training."""
+    """Real recordings of targets in turn: those of the split, or all where these are few."""
 
     def __init__(self, corpus: PreparedCorpus, split: str, rng: np.random.Generator) -> None:
-        preference = {name: rank for rank, name in enumerate(("test", "valid", "train"))} | {split: -1}
         usable = [each for each in corpus.utterances if spoken_words(each.text or "") and long_enough(corpus, each)]
-        shuffled = [usable[index] for index in rng.permutation(len(usable))]
         self._recordings: dict[str, list[Utterance]] = {}
-        for each in shuffled:
-            others = self._recordings.setdefault(each.speaker, [])
-            if others and preference[each.split] < preference[others[0].split]:
-                others.clear()
-            if not others or each.split == others[0].split:
-                others.append(each)
+        for index in rng.permutation(len(usable)):
+            self._recordings.setdefault(usable[index].speaker, []).append(usable[index])
+        for speaker, recordings in self._recordings.items():
+            own = [each for each in recordings if each.split == split]
+            if len(own) >= MIN_ANCHORS:
+                self._recordings[speaker] = own
         self._taken = Counter[str]()
 
     def take(self, speaker: str) -> Utterance | None:
