@@ -60,6 +60,16 @@ def test_units_that_are_phones(perfect):
     assert low == high == 1
 
 
+def test_kmeans_is_measured_in_the_same_ways(perfect):
+    kmeans = perfect["baselines"]["mfcc_kmeans"]
+    assert set(kmeans["segments"]) == set(perfect["segments"])
+    assert kmeans["abx"]["across_speaker"] < 0.1  # tones are easy
+    assert 4 <= kmeans["used_units"] <= perfect["codebook_size"]
+    assert 1 < kmeans["perplexity"] <= kmeans["used_units"]
+    low, high = perfect["baselines"]["random_units"]["abx"]["within_ci95"]
+    assert low < 0.5 < high
+
+
 def test_units_that_are_noise(noise):
     phones = noise["phones"]
     low, high = phones["ci95"]

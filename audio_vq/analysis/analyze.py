@@ -46,6 +46,7 @@ class Analysis:
     baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe unless there is one phone
     segments: BoundaryScores
     kmeans_segments: BoundaryScores
+    kmeans_counts: np.ndarray  # (codebook_size,) use of each centre in the scored utterances
     latents_used: dict[str, float] | None  # None: no speaker of the split is known to the model
     abx: AbxScores
     speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
@@ -76,8 +77,15 @@ class Analysis:
     def _beside(self, name: str) -> dict[str, Any]:
         """What is known of a baseline besides phones."""
         errors = self.abx.others.get(name)
-        segments = {"segments": self.kmeans_segments.figures()} if name == "mfcc_kmeans" else {}
-        return segments | ({"abx": errors.figures()} if errors else {})
+        abx = {"abx": errors.figures()} if errors else {}
+        if name != "mfcc_kmeans":
+            return abx
+        return abx | {
+            "segments": self.kmeans_segments.figures(),
+            "used_units": unit_statistics.used_units(self.kmeans_counts),
+            "perplexity": unit_statistics.perplexity(self.kmeans_counts),
+            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.kmeans_counts, self.unit_rate_hz),
+        }
 
 
 def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrior | None" = None) -> Analysis:
@@ -92,6 +100,7 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
         chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
     scored = _side(model, [each for each in chosen if each.alignment is not None])
     kmeans = fit_mfcc_kmeans(mapping.encoded, codebook_size, seed=seed)
+    kmeans_units = [kmeans.units(each.acoustics.mfcc) for each in scored.encoded]
     together = _one_corpus(selection, mapping.encoded, chosen)
     bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
     return Analysis(
@@ -103,9 +112,8 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
         phones=score_phones(mapping.labelled, scored.labelled, codebook_size=codebook_size, seed=seed),
         baselines=score_baselines(mapping, scored, kmeans, codebook_size, seed=seed),
         segments=_segments(model, scored.encoded, [each.units for each in scored.encoded]),
-        kmeans_segments=_segments(
-            model, scored.encoded, [kmeans.units(each.acoustics.mfcc) for each in scored.encoded]
-        ),
+        kmeans_segments=_segments(model, scored.encoded, kmeans_units),
+        kmeans_counts=unit_statistics.usage(kmeans_units, codebook_size),
         latents_used=bits,
         abx=_abx(model, scored.encoded, together, kmeans, seed=seed),
         speaker_leakage=speaker_leakage(
