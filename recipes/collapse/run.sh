@@ -8,8 +8,8 @@
 # Three kinds of latents: units; Gaussian ones (a standard VAE, KL weight 1); Gaussian ones whose KL weight rises from
 # zero over as much of the budget as the quantiser of model=small lies idle at the beginning.
 #
-# --encoder NAME       raw: strided convolutions on the waveform, as in the paper, which have to learn what to listen
-#                      to while the KL already presses; filterbank: that of model=small        (raw)
+# --encoder NAME       filterbank: that of model=small; raw: strided convolutions on the waveform, as in the paper,
+#                      which must learn what to listen to while the decoder learns to do without   (filterbank)
 # --data DIR           a prepared corpus; without it, synthetic speech
 # --work DIR           everything is written here                    (work/collapse)
 # --minutes N          training of each model                        (8.5)
@@ -21,7 +21,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data="" work=work/collapse encoder=raw minutes=8.5 seeds=3 speakers=24 utterances=60 from="" settings=()
+data="" work=work/collapse encoder=filterbank minutes=8.5 seeds=3 speakers=24 utterances=60 from="" settings=()
 
 source "$here/../stages.sh"
 parse_options "encoder data work minutes seeds speakers utterances from set" "$@"
