@@ -9,7 +9,7 @@ def without_serial(ogg: bytes) -> bytes:
         end = place + 27 + segments + sum(pages[place + 27 : place + 27 + segments])
         pages[place + 14 : place + 18] = bytes(4)  # the number
         pages[place + 22 : place + 26] = bytes(4)  # the checksum is taken with itself as 0
-        pages[place + 22 : place + 26] = _checksum(pages[place:end]).to_bytes(4, "little")
+        pages[place + 22 : place + 26] = _checksum(bytes(pages[place:end])).to_bytes(4, "little")
         place = end
     return bytes(pages)
 

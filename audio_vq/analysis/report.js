@@ -6,8 +6,12 @@
     root.dataset.theme = (root.dataset.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
   });
 
-  for (const link of document.querySelectorAll("nav a")) // a section that is not there has no link
-    link.hidden = !document.getElementById(link.hash.slice(1));
+  if (document.getElementById("conversion")) { // evaluate may add this section later
+    const link = document.createElement("a");
+    link.href = "#conversion";
+    link.textContent = "Conversion";
+    document.querySelector("nav a[href='#method']").before(link);
+  }
 
   for (const excerpt of document.querySelectorAll(".excerpt")) {
     const picture = excerpt.querySelector(".speech"), head = picture.querySelector(".playhead");

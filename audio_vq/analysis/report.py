@@ -64,7 +64,7 @@ def render_report(
     return _environment().get_template("report.html.j2").render(
         title=f"What the units of {facts['checkpoint']} say",
         subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
-        f"measured on the {selection.split} split of {corpus.folder.name}",
+        f"measured on {_split(selection.split)} of {corpus.folder.name}",
         synthetic=corpus.header.corpus == "synthetic",
         style=_text("report.css"),
         scripts=[_text(name) for name in ("sound.js", "atlas.js", "report.js")],
@@ -165,9 +165,13 @@ def _speaker_plot(metrics: Mapping[str, Any]) -> Drawing | None:
     return _draw(draw_scores(tables.speaker_scores(metrics), marks, "speakers named"), "speaker", caption)
 
 
+def _split(name: str) -> str:
+    return "all utterances" if name == "all" else f"the {name} split"
+
+
 def _usage(analysis: Analysis) -> Drawing:
     caption = (
-        f"How often each unit occurs in the {analysis.selection.split} split, commonest first. Perplexity is "
+        f"How often each unit occurs in {_split(analysis.selection.split)}, commonest first. Perplexity is "
         "two to the unigram entropy: the size of an evenly used codebook that says as much."
     )
     return _draw(plots.draw_usage(analysis.counts), "usage", caption)
