@@ -16,6 +16,7 @@ from audio_vq.analysis.baselines import fit_mfcc_kmeans
 from audio_vq.analysis.probe import fit_linear_probe, one_hot
 from audio_vq.analysis.selection import at_most, open_aligned, select_utterances
 from audio_vq.analysis.speakers import bigram_frequencies, frequencies, speaker_leakage, wilson_ci95
+from audio_vq.errors import UserError
 
 
 @dataclass
@@ -204,3 +205,10 @@ def test_long_corpora_are_drawn_from(selection):
     assert sum(each.num_samples for each in some.chosen) / RATE == pytest.approx(seconds / 2, abs=2)
     assert at_most(selection, 1.0, seed=0) == selection
     assert at_most(selection, seconds / 2 / 3600, seed=1).chosen != some.chosen
+
+
+def test_a_prior_belongs_to_one_checkpoint(tmp_path):
+    from audio_vq.cli.analyze import analyze as verb
+
+    with pytest.raises(UserError, match="--prior"):
+        verb(["a", "b"], tmp_path, prior="runs/prior", compare=True)
