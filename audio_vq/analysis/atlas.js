@@ -1,6 +1,7 @@
 // The unit atlas: a map and a table of all units; one unit's panel is built when it is chosen.
 (() => {
   "use strict";
+  const { html, svg, percent, bars, spectrum, durations } = charts;
   const byId = (id) => document.getElementById(id);
   const atlas = JSON.parse(byId("atlas-data").textContent);
   let clips; // parsed at first need: most of the page's bytes
@@ -10,20 +11,9 @@
   for (const each of units)
     for (const [name, count] of Object.entries(each.speakers)) perSpeaker[name] = (perSpeaker[name] ?? 0) + count;
   const classOf = (phone) => atlas.phone_classes[phone] ?? "other";
-  const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
   const purity = (unit) => (unit.phones.find(([phone]) => phone === unit.phone) ?? [0, 0])[1];
   let chosen = null, opener = null;
 
-  // elements without markup in strings: names come from corpora
-  function make(space, name, attributes, children) {
-    const element = space ? document.createElementNS(space, name) : document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  }
-  const html = (name, attributes = {}, ...children) => make(null, name, attributes, children);
-  const svg = (name, attributes = {}, ...children) => make(map.namespaceURI, name, attributes, children);
-  const text = (x, y, content, anchor = "middle") => svg("text", { x, y, "text-anchor": anchor }, content);
   const coloured = (phone, never) =>
     never ? { class: "never" } : { style: `--c:var(--${classOf(phone)})`, class: classOf(phone) === "stop" ? "dark" : "" };
 
@@ -180,56 +170,11 @@
       html("p", { class: "faint" }, `${runs}; read as ${unit.phone}, a ${classOf(unit.phone)}`.replace("a other", "of no class").replace("a affr", "an affr").replace("a appr", "an appr").replace("a silence", "silence")),
       html("h4", {}, "Most typical stretches"), ...typical(unit),
       html("h4", {}, "Phones of its frames"), bars(unit.phones.map(([phone, share]) => [phone, share, `var(--${classOf(phone)})`])),
-      html("h4", {}, "Average spectrum"), spectrum(unit),
-      html("h4", {}, "How long it lasts"), durations(unit),
+      html("h4", {}, "Average spectrum"), spectrum(unit.log_mel_db, atlas.mean_log_mel_db, atlas.mel_hz),
+      html("h4", {}, "How long it lasts"), durations(unit.durations, atlas.seconds_per_unit),
       html("h4", {}, "Who says it (line: speaker's share of all speech)"), speakers(unit),
       ...nearest, occurrences(unit),
     ];
-  }
-
-  function bars(rows, marks = []) {
-    const height = 17 * rows.length + 2, drawing = svg("svg", { viewBox: `0 0 360 ${height}`, role: "img" });
-    rows.forEach(([label, share, colour], row) => {
-      const y = 17 * row;
-      drawing.append(text(52, y + 12, label.slice(0, 8), "end"), svg("rect", { x: 58, y: y + 2, width: (240 * share).toFixed(1), height: 12, rx: 2, style: `fill:${colour}` }));
-      if (marks[row]) drawing.append(svg("path", { d: `M${58 + 240 * marks[row]} ${y}v16`, style: "stroke:var(--ink);stroke-width:1.5" }));
-      drawing.append(text(62 + 240 * Math.max(share, marks[row] ?? 0), y + 12, percent(share), "start"));
-    });
-    drawing.setAttribute("aria-label", rows.map(([label, share]) => `${label} ${percent(share)}`).join(", "));
-    return drawing;
-  }
-
-  function spectrum(unit) {
-    const all = [...unit.log_mel_db, ...atlas.mean_log_mel_db];
-    const low = 10 * Math.floor(Math.min(...all) / 10), high = 10 * Math.ceil(Math.max(...all) / 10);
-    const bands = atlas.mel_hz.length, x = (band) => 44 + (308 * (band + 0.5)) / bands;
-    const y = (decibel) => 8 + (112 * (high - decibel)) / (high - low);
-    const path = (values) => "M" + values.map((value, band) => `${x(band).toFixed(1)} ${y(value).toFixed(1)}`).join("L");
-    const drawing = svg("svg", { viewBox: "0 0 360 158", role: "img", "aria-label": "Average log-mel spectrum in decibels, beside the mean of all frames (dashed)" });
-    for (let level = low; level <= high; level += 20)
-      drawing.append(svg("path", { class: "axisline", d: `M44 ${y(level)}h308` }), text(38, y(level) + 4, String(level).replace("-", "−"), "end"));
-    for (const hz of [250, 500, 1000, 2000, 4000]) {
-      const above = atlas.mel_hz.findIndex((centre) => centre >= hz);
-      if (above < 1) continue;
-      const [a, b] = [atlas.mel_hz[above - 1], atlas.mel_hz[above]], band = above - 1 + (hz - a) / (b - a);
-      drawing.append(svg("path", { class: "axisline", d: `M${x(band)} 120v4` }), text(x(band), 136, hz / 1000));
-    }
-    drawing.append(text(198, 154, "frequency (kHz)"), svg("text", { transform: "translate(10 64) rotate(-90)", "text-anchor": "middle" }, "dB"),
-      svg("path", { class: "mean", d: path(atlas.mean_log_mel_db) }), svg("path", { class: "curve", d: path(unit.log_mel_db) }),
-      text(352, 18, "dashed: all frames", "end"));
-    return drawing;
-  }
-
-  function durations(unit) {
-    const counts = unit.durations, most = Math.max(...counts), width = 308 / counts.length, whole = unit.runs || 1;
-    const drawing = svg("svg", { viewBox: "0 0 360 112", role: "img", "aria-label": "How many stretches last how long" });
-    counts.forEach((count, index) => {
-      const height = (72 * count) / most, x = 44 + index * width, longest = index === counts.length - 1;
-      const milliseconds = +(1000 * (index + 1) * atlas.seconds_per_unit).toFixed(1);
-      drawing.append(svg("rect", { x: x + 2, y: 80 - height, width: width - 4, height, rx: 2, style: "fill:var(--accent)" }), text(x + width / 2, 94, `${longest ? "≥" : ""}${milliseconds}`));
-    });
-    drawing.append(svg("path", { class: "axisline", d: "M44 80h308" }), text(198, 109, "duration (ms)"), text(38, 14, percent(most / whole), "end"), text(38, 84, "0", "end"));
-    return drawing;
   }
 
   function speakers(unit) {
@@ -279,59 +224,6 @@
       await sound.play(await load(), begin, end, (time) => element.classList.toggle("sounding", time !== null));
     });
     return element;
-  }
-
-  // magma at six points, as the plots have it
-  const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
-  function magma(value) {
-    const place = 5 * Math.min(0.9999, Math.max(0, value)), index = Math.floor(place), rest = place - index;
-    return MAGMA[index].map((low, channel) => low + rest * (MAGMA[index + 1][channel] - low));
-  }
-
-  function drawClip(canvas, buffer, clip) {
-    const { width, height } = canvas, pen = canvas.getContext("2d"), image = pen.createImageData(width, height);
-    const samples = buffer.getChannelData(0), size = 512, columns = [];
-    for (let x = 0; x < width; x++) {
-      const centre = (clip.offset + ((x + 0.5) / width) * clip.seconds) * buffer.sampleRate;
-      columns.push(decibels(samples, Math.round(centre - size / 2), size));
-    }
-    const top = columns.reduce((most, column) => Math.max(most, ...column), -Infinity);
-    const bins = Array.from({ length: height }, (_, y) => melBin((height - 0.5 - y) / height, columns[0].length, buffer.sampleRate));
-    columns.forEach((column, x) => {
-      for (let y = 0; y < height; y++)
-        image.data.set([...magma((column[bins[y]] - top + 60) / 60), 255], 4 * (y * width + x));
-    });
-    pen.putImageData(image, 0, 0);
-    pen.strokeStyle = "#fff";
-    pen.lineWidth = 2;
-    const [from, to] = [clip.start, clip.end].map((time) => (width * time) / clip.seconds);
-    pen.strokeRect(from, 1, Math.max(2, to - from), height - 2);
-  }
-
-  // the frequency at a share of Slaney's mel scale, as a bin of the spectrum
-  function melBin(share, bins, sampleRate) {
-    const mels = share * (15 + (27 * Math.log(sampleRate / 2000)) / Math.log(6.4));
-    const hz = mels < 15 ? (mels * 200) / 3 : 1000 * 6.4 ** ((mels - 15) / 27);
-    return Math.min(bins - 1, Math.floor((hz / (sampleRate / 2)) * bins));
-  }
-
-  // power spectrum of a Hann window in dB, high frequencies raised as pre-emphasis does, by Cooley and Tukey's transform
-  function decibels(samples, start, size) {
-    const re = new Float32Array(size), im = new Float32Array(size), bits = Math.log2(size);
-    for (let n = 0; n < size; n++) {
-      let reversed = 0;
-      for (let bit = 0; bit < bits; bit++) reversed |= ((n >> bit) & 1) << (bits - 1 - bit);
-      re[reversed] = ((samples[start + n] ?? 0) - 0.9 * (samples[start + n - 1] ?? 0)) * (0.5 - 0.5 * Math.cos((2 * Math.PI * n) / size));
-    }
-    for (let half = 1; half < size; half *= 2)
-      for (let k = 0; k < half; k++) {
-        const c = Math.cos((Math.PI * k) / half), s = -Math.sin((Math.PI * k) / half);
-        for (let a = k; a < size; a += 2 * half) {
-          const b = a + half, r = re[b] * c - im[b] * s, i = re[b] * s + im[b] * c;
-          (re[b] = re[a] - r), (im[b] = im[a] - i), (re[a] += r), (im[a] += i);
-        }
-      }
-    return Array.from({ length: size / 2 }, (_, bin) => 10 * Math.log10(re[bin] ** 2 + im[bin] ** 2 + 1e-9));
   }
 
   // -- finding -------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from audio_vq.units import run_lengths
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
 
+SCRIPTS = ("sound.js", "charts.js", "clip_picture.js", "atlas.js", "report.js")  # in the order they need each other
 MATRIX_CAPTION = (
     "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A "
     "unit that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit "
@@ -67,7 +68,7 @@ def render_report(
         f"measured on {_split(selection.split)} of {corpus.folder.name}",
         synthetic=corpus.header.corpus == "synthetic",
         style=_text("report.css"),
-        scripts=[_text(name) for name in ("sound.js", "atlas.js", "report.js")],
+        scripts=[_text(name) for name in SCRIPTS],
         class_colours=CLASS_COLOURS,
         dark_classes=DARK_CLASSES,
         numbers=tables.headline(metrics),
