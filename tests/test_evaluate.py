@@ -21,10 +21,11 @@ from audio_vq.analysis.conversion_scores import (
     semitones,
     summarise,
 )
-from audio_vq.analysis.evaluate import Panel, evaluate, forget, hear
+from audio_vq.analysis.evaluate import evaluate, forget
 from audio_vq.analysis.evaluation_report import BEGIN, END, with_conversion, write_section
 from audio_vq.analysis.judges import Clip, Impression, Marks
 from audio_vq.analysis.pairs import choose_pairs
+from audio_vq.analysis.panel import Panel, hear
 from audio_vq.audio import write_audio
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError

@@ -1,9 +1,7 @@
 """Conversions judged by independent models, beside what real recordings get."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -15,9 +13,9 @@ import numpy as np
 from audio_vq.analysis.conversion_scores import CONDITIONS, Heard, Voice, score, semitones, summarise
 from audio_vq.analysis.judges import Clip, Impression
 from audio_vq.analysis.pairs import Pair, Pairs, long_enough
-from audio_vq.audio import read_audio, to_pcm16, write_audio
+from audio_vq.analysis.panel import Panel, hear
+from audio_vq.audio import read_audio, write_audio
 from audio_vq.conversion import Wish, convert_all
-from audio_vq.data.parallel import in_order
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.data.progress import progress_bar
 from audio_vq.encoding import corpus_sources
@@ -26,10 +24,8 @@ from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.pretrained import VQVAE
 
 REFERENCES = 12  # training recordings per speaker that stand for the voice
-JUDGED = "judged.jsonl"  # in the folder of clips: what judges heard, so that nothing is judged twice
+JUDGED = "judged.jsonl"  # in the folder of clips: what judges heard
 MADE_BY = "made_by.txt"  # there too: which model and settings made the clips
-
-Judge = Callable[[Clip], Impression]
 
 
 @dataclass(frozen=True)
@@ -96,52 +92,6 @@ def make_clips(
             bar.advance()
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The judges: a function that processes can be given, the versions of what is behind it, how many at once."""
-
-    judge: Judge
-    versions: Mapping[str, str]
-    workers: int = 1
-
-
-def hear(clips: Mapping[str, Callable[[], Clip]], panel: Panel, path: Path) -> dict[str, Impression]:
-    """Impressions by the names of the clips; each is judged once, since `path` keeps them by the clips' content."""
-    heard = _read_judged(path)
-    keys = {name: _content_key(make(), panel.versions) for name, make in clips.items()}
-    todo = {key: clips[name] for name, key in keys.items() if key not in heard}
-    jobs: Iterator[Clip] = (make() for make in todo.values())
-    results = in_order(panel.judge, jobs, max(1, min(panel.workers, len(todo))))
-    total = len(set(keys.values()))
-    with (
-        closing(results),
-        path.open("a", encoding="utf-8") as file,
-        progress_bar("judging", total=total, completed=total - len(todo)) as bar,
-    ):
-        for key, impression in zip(todo, results, strict=True):
-            line = json.dumps({"key": key} | impression.to_json())
-            file.write(line + "\n")
-            file.flush()
-            heard[key] = Impression.from_json(json.loads(line))  # as a later call reads it, rounded
-            bar.advance()
-    return {name: heard[key] for name, key in keys.items()}
-
-
-def _read_judged(path: Path) -> dict[str, Impression]:
-    """A last line that a kill cut off is dropped."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    path.write_bytes(whole)
-    return {record["key"]: Impression.from_json(record) for record in map(json.loads, whole.splitlines())}
-
-
-def _content_key(clip: Clip, versions: Mapping[str, str]) -> str:
-    digest = blake2b(to_pcm16(clip.waveform).tobytes(), digest_size=16)
-    digest.update(repr((clip.sample_rate, clip.reference, sorted(versions.items()))).encode())
-    return digest.hexdigest()
-
-
 def evaluate(
     model: VQVAE, corpus: PreparedCorpus, chosen: Pairs, panel: Panel, out: Path, options: SamplingOptions
 ) -> dict[str, Any]:
@@ -158,7 +108,11 @@ def evaluate(
         speaker: Voice({_name(each): heard[f"reference {_name(each)}"] for each in recordings})
         for speaker, recordings in references.items()
     }
-    others = _other_texts(chosen.pairs)
+    others = zip(
+        _other_texts([pair.source.text for pair in chosen.pairs]),
+        _other_texts([pair.real_target.text if pair.real_target else None for pair in chosen.pairs]),
+        strict=True,
+    )
     scored = [_PairScores(pair, clips, heard, voices, other) for pair, other in zip(chosen.pairs, others, strict=True)]
     conditions = {}
     for condition in CONDITIONS:
@@ -182,11 +136,10 @@ def evaluate(
     }
 
 
-def _other_texts(pairs: Sequence[Pair]) -> list[str | None]:
-    """For each pair the transcript of the next one that says something else; None where all say the same."""
-    texts = [pair.source.text for pair in pairs]
-    turned = [texts[number:] + texts[:number] for number in range(len(texts))]
-    return [next((other for other in each if other != each[0]), None) for each in turned]
+def _other_texts(texts: Sequence[str | None]) -> list[str | None]:
+    """For each the next one that says something else; None where all say the same."""
+    turned = [[*texts[number:], *texts[:number]] for number in range(len(texts))]
+    return [next((other for other in each if other and other != each[0]), None) for each in turned]
 
 
 def _name(utterance: Utterance) -> str:
@@ -244,7 +197,7 @@ class _PairScores:
         clips: ClipFolder,
         heard: Mapping[str, Impression],
         voices: Mapping[str, Voice],
-        other_text: str | None,
+        other_texts: tuple[str | None, str | None],  # than the source's and than the real target's
     ) -> None:
         self.pair = pair
         self.files = condition_files(pair, clips)
@@ -262,7 +215,7 @@ class _PairScores:
                 Heard(
                     impression=impression,
                     text=texts.get(condition, pair.source.text or ""),
-                    other_text=other_text,
+                    other_text=other_texts[condition == "real_target"],
                     source=source,
                     target=target,
                     excluded=excluded,

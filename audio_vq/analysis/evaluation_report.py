@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,33 @@ class EvaluationSection:
 def evaluation_section(conversion: Mapping[str, Any], folder: Path) -> EvaluationSection:
     """From the content of conversion.json, and the folder it lies in, whose clips are read."""
     clips = conversion["clips"]
-    spread = clips[:: max(1, len(clips) // HEARD_PAIRS)][:HEARD_PAIRS]
     return EvaluationSection(
         summary=f"{conversion['pairs']} pairs of a recording ({conversion['split']} split, "
-        f"{len(conversion['source_speakers'])} speakers) and another voice ({len(conversion['target_speakers'])} "
-        "speakers), judged by models that know nothing of this one. Intervals: 95 %, bootstrap over recordings.",
+        f"{_speakers(conversion['source_speakers'])}) and another voice "
+        f"({_speakers(conversion['target_speakers'])}), judged by models that know nothing of this one. "
+        "Intervals: 95 %, bootstrap over recordings.",
         columns=tuple(COLUMNS.values()),
         conditions={COLUMNS[name]: meaning for name, meaning in CONDITIONS.items()},
         figures=shown_figures(conversion),
         definitions=FIGURES,
-        embedded=tuple(_heard_pair(clip, folder, embed=True) for clip in spread),
+        embedded=tuple(_heard_pair(clip, folder, embed=True) for clip in _of_different_targets(clips)),
         linked=tuple(_heard_pair(clip, folder, embed=False) for clip in clips),
         facts=_facts(conversion),
     )
+
+
+def _speakers(names: Sequence[str]) -> str:
+    return f"{len(names)} speaker{'s' if len(names) > 1 else ''}"
+
+
+def _of_different_targets(clips: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A few pairs, of different targets as far as there are."""
+    turns = Counter[str]()
+    ranked = []
+    for clip in clips:
+        ranked.append((turns[clip["target"]], clip))
+        turns[clip["target"]] += 1
+    return [clip for _, clip in sorted(ranked, key=lambda each: each[0])[:HEARD_PAIRS]]
 
 
 def shown_figures(conversion: Mapping[str, Any]) -> tuple[Row, ...]:

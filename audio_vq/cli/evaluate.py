@@ -44,10 +44,11 @@ def evaluate(
     from audio_vq.analysis.judges import judge_clip, judge_versions, require_judges
 
     require_judges()
-    from audio_vq.analysis.evaluate import Panel, forget
     from audio_vq.analysis.evaluate import evaluate as measure
+    from audio_vq.analysis.evaluate import forget
     from audio_vq.analysis.evaluation_report import refuse_foreign_report, write_section
     from audio_vq.analysis.pairs import choose_pairs
+    from audio_vq.analysis.panel import Panel
     from audio_vq.data.prepared import PreparedCorpus
     from audio_vq.generation.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
