@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _SOURCES = sorted(Path(__file__).parent.glob("*.py"))
-_DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in _SOURCES)).hexdigest()
+_DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in _SOURCES)).hexdigest()[:16]
 
 # sums may be reordered and products fused, which vectorising needs; NaN and infinity keep their meaning
 REORDERED = {"contract", "reassoc", "nsz"}
 
 
 class _KernelCache(FunctionCache):
-    """Distinguishes compiled code by the sources of all kernels."""
+    """Keeps the compiled code of other sources in other files: one that names what is gone could not even be read."""
 
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(signature, codegen), _DIGEST)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}-{_DIGEST}",
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
