@@ -23,7 +23,7 @@ class Workspace(NamedTuple):
     x: Floats  # (rows, R + S): input of the next layer | sum of skips
     hidden: Floats  # (rows, S)
     logits: Floats  # (rows, classes)
-    inputs: npt.NDArray[np.generic]  # (ahead · rows, R): activations, what a product reads
+    inputs: npt.NDArray[np.generic]  # (ahead · rows, max(R, S)): activations, what a product reads
     input_scales: Floats  # (ahead · rows, 2)
     gates: npt.NDArray[np.generic]  # (rows, R): activations
     gate_scales: Floats  # (rows, 2)
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     layers: int
     kernel_size: int
     vector_bytes: int
-    head_vector_bytes: int
+    head_terms: int
     channels: int
     skip: int
     classes: int  # padded
@@ -47,10 +47,10 @@ class Step(NamedTuple):
     entries: int  # of a stream's rings
     row_x: int  # bytes of a row of x …
     row_z: int
+    row_head: int
     row_in: int  # … and of inputs, gates and past
     weights: int
     scales: int
-    head: int
     matrices: int
     dilations: int
     embedding: int
@@ -84,7 +84,7 @@ def workspace(packed: PackedWeights, rows: int) -> Workspace:
         x=np.zeros((rows, channels + skip), np.float32),
         hidden=np.zeros((rows, skip), np.float32),
         logits=np.zeros((rows, len(packed.output_bias)), np.float32),
-        inputs=np.zeros((ahead * rows, channels), kind),
+        inputs=np.zeros((ahead * rows, max(channels, skip)), kind),
         input_scales=np.zeros((ahead * rows, 2), np.float32),
         gates=np.zeros((rows, channels), kind),
         gate_scales=np.zeros((rows, 2), np.float32),
@@ -104,7 +104,7 @@ def step_of(
         len(packed.dilations),
         packed.kernel_size,
         packed.vector_bytes,
-        packed.head_vector_bytes,
+        packed.head_terms,
         channels,
         skip,
         len(packed.output_bias),
@@ -113,10 +113,10 @@ def step_of(
         states.past.shape[1],
         FLOAT_BYTES * (channels + skip),
         FLOAT_BYTES * 2 * channels,
+        work.inputs.itemsize * skip,
         work.inputs.itemsize * channels,
         _address(packed.weights),
         _address(packed.scales),
-        _address(packed.head),
         _address(packed.matrices),
         _address(packed.dilations),
         _address(packed.embedding),

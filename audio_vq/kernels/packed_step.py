@@ -54,10 +54,10 @@ def sample(
     """
     rows, time = uniforms.shape
     classes = np.empty((rows, time), np.int64)
-    kind, head_kind = packed.weights[0], packed.head[0]
+    kind = packed.weights[0]
     step = step_of(packed, states, slots, conditioning, time, work)
     for t in range(time):
-        _predict(kind, head_kind, step, t, time)
+        _predict(kind, step, t, time)
         for r in range(rows):
             drawn = draw_class(work.logits[r], uniforms[r, t], temperature, top_p, work.draw)
             classes[r, t] = drawn
@@ -72,10 +72,10 @@ def teacher_forced(
     """Logits `(rows, time, classes)`, every sample after the targets `(rows, time)` before it."""
     rows, time = targets.shape
     logits = np.empty((rows, time, len(packed.embedding)), np.float32)
-    kind, head_kind = packed.weights[0], packed.head[0]
+    kind = packed.weights[0]
     step = step_of(packed, states, slots, conditioning, time, work)
     for t in range(time):
-        _predict(kind, head_kind, step, t, time)
+        _predict(kind, step, t, time)
         for r in range(rows):
             logits[r, t] = work.logits[r, : logits.shape[2]]
             states.previous[slots[r]] = targets[r, t]
@@ -83,7 +83,7 @@ def teacher_forced(
 
 
 @compiled(forceinline=True)
-def _predict(kind: Any, head_kind: Any, step: Step, t: int, time: int) -> None:
+def _predict(kind: Any, step: Step, t: int, time: int) -> None:
     """Logits of sample t for all rows, after the classes in `states.previous`."""
     phase = t % step.ahead
     if phase == 0 and step.ahead > 1:
@@ -97,7 +97,7 @@ def _predict(kind: Any, head_kind: Any, step: Step, t: int, time: int) -> None:
     for layer in range(step.layers):
         _layer(kind, step, layer, ring, t, phase)
         ring += (step.kernel_size - 1) * read_int(step.dilations + INT_BYTES * layer)
-    _head(head_kind, step)
+    _head(kind, step)
 
 
 @compiled(forceinline=True)
@@ -147,7 +147,7 @@ def _layer(kind: Any, step: Step, layer: int, ring: int, t: int, phase: int) -> 
 
 @compiled(forceinline=True)
 def _head(kind: Any, step: Step) -> None:
-    """Logits from the sums of skips; `kind` is that of the output layers, which read floats."""
+    """Logits from the sums of skips."""
     matrix = step.layers * (step.kernel_size + 1)
     sums, stride = step.x + FLOAT_BYTES * step.channels, step.row_x
     _dense(kind, step, sums, stride, step.hidden, step.hidden_bias, step.skip, matrix)
@@ -158,13 +158,16 @@ def _head(kind: Any, step: Step) -> None:
 def _dense(kind: Any, step: Step, x: int, x_stride: int, y: int, bias: int, outputs: int, matrix: int) -> None:
     """Puts bias + relu(x) @ matrix into y, for all rows; x is overwritten."""
     for r in range(step.rows):
-        relu(x + r * x_stride, x + r * x_stride, step.skip)
+        row = x + r * x_stride
+        relu(row, row, step.skip)
+        store_activations(kind, step.inputs + r * step.row_head, step.input_scales + r * SCALE_BYTES, row, step.skip)
         copy_bytes(y + r * FLOAT_BYTES * outputs, bias, FLOAT_BYTES * outputs)
-    weights = step.head + read_int(step.matrices + 2 * INT_BYTES * matrix)
-    _add_product(
-        kind, step.head_vector_bytes, y, FLOAT_BYTES * outputs, outputs, weights, 0,
-        x, x_stride, step.skip, 0, step.rows,
-    )  # fmt: skip
+    for term in range(step.head_terms):
+        weights, scales = _matrix(step, matrix + 2 * term)
+        _add_product(
+            kind, step.vector_bytes, y, FLOAT_BYTES * outputs, outputs, weights, scales,
+            step.inputs, step.row_head, step.skip, step.input_scales, step.rows,
+        )  # fmt: skip
 
 
 @compiled(forceinline=True)

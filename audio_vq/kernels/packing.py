@@ -7,8 +7,9 @@ Channels are padded with zeros to multiples of `ALIGNMENT`.
     bfloat16   panel (inputs, outputs / 2) words: the low half of word 16 j + i is output 32 j + i, the high half output
                32 j + 16 + i. The kernel reads a whole word as the upper output: it needs no mask, and the packer
                chooses the high half so that the word is nearest
-    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output. The two output
-               layers stay bfloat16: rounded to bytes, they alone would cost three times what all others do
+    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output. What this rounding
+               takes from the two output layers is rounded and kept as well: rounded once, they alone would cost three
+               times what all others do
 """
 
 import mmap
@@ -35,18 +36,17 @@ class PackedWeights(NamedTuple):
     """One WaveNet as the kernel reads it; R and S are padded.
 
     `matrices` says at which bytes of `weights` and `scales` each matrix begins: for every layer the taps (the present
-    one first) and [residual | skip]; then, in `head`, hidden and output.
+    one first) and [residual | skip]; then hidden, output, and what remains of these two where they are sums.
     """
 
     embedding: Floats  # (classes, R)
     weights: npt.NDArray[np.generic]  # float32, uint32 (pairs of bfloat16) or int8
     scales: Floats  # int8: one per output
-    head: npt.NDArray[np.generic]  # the output layers: float32 or uint32
-    matrices: Ints  # (layers · (kernel + 1) + 2, 2)
+    matrices: Ints  # (layers · (kernel + 1) + 2 · head_terms, 2)
     dilations: Ints  # (layers,), samples
     kernel_size: int
     vector_bytes: int  # of the weights of 16 outputs for one input
-    head_vector_bytes: int
+    head_terms: int  # an output layer's matrix is the sum of so many
     residual_bias: Floats  # (layers, R)
     skip_bias: Floats  # (S,)
     hidden_bias: Floats  # (S,)
@@ -71,20 +71,20 @@ def pack(plain: StepWeights, precision: Precision) -> PackedWeights:
         both[:channels, wide : wide + len(plain.skip_bias)] = plain.skip[layer * channels : (layer + 1) * channels]
         matrices += [*taps, both]
     classes = padded(len(plain.output_bias))
-    weights, scales, places = _pack_matrices(matrices, precision)
-    head_precision: Precision = "float32" if precision == "float32" else "bfloat16"
     output_layers = [_pad(plain.hidden, (skip, skip)), _pad(plain.output, (skip, classes))]
-    head, _, head_places = _pack_matrices(output_layers, head_precision)
+    matrices += output_layers
+    if precision == "int8":
+        matrices += [matrix - _rounded_to_int8(matrix) for matrix in output_layers]
+    weights, scales, places = _pack_matrices(matrices, precision)
     return PackedWeights(
         embedding=_pad(plain.embedding, (len(plain.embedding), wide)),
         weights=weights,
         scales=scales,
-        head=head,
-        matrices=np.concatenate([places, head_places]),
+        matrices=places,
         dilations=plain.dilations,
         kernel_size=kernel_size,
         vector_bytes=VECTOR_BYTES[precision],
-        head_vector_bytes=VECTOR_BYTES[head_precision],
+        head_terms=2 if precision == "int8" else 1,
         residual_bias=_pad(plain.residual_bias, (layers, wide)),
         skip_bias=_pad(plain.skip_bias, (skip,)),
         hidden_bias=_pad(plain.hidden_bias, (skip,)),
@@ -153,11 +153,21 @@ def pack_pairs(panel: Floats) -> npt.NDArray[np.uint32]:
     return np.take_along_axis(candidates, best[None], 0)[0].reshape(len(panel), -1)
 
 
+def _int8_scale(matrix: Floats) -> Floats:
+    """One per output."""
+    return np.maximum(np.abs(matrix).max(0), np.float32(1e-30)) / np.float32(127)
+
+
+def _rounded_to_int8(matrix: Floats) -> Floats:
+    scale = _int8_scale(matrix)
+    return np.rint(matrix / scale) * scale
+
+
 def _pack_int8(panel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    scale = np.maximum(np.abs(panel).max(0), 1e-30) / 127
+    scale = _int8_scale(panel)
     unsigned = (np.rint(panel / scale) + 128).astype(np.uint8)
     fours = unsigned.reshape(len(panel) // 4, 4, -1).transpose(0, 2, 1)
-    return np.ascontiguousarray(fours).view(np.int8), scale.astype(np.float32)
+    return np.ascontiguousarray(fours).view(np.int8), scale
 
 
 def _on_huge_pages(length: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
