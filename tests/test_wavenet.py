@@ -91,3 +91,15 @@ def test_one_hot_speaker_is_fixed():
     conditioner = Conditioner(7, 3, 2, 4, speaker_channels=0)
     assert torch.equal(conditioner.speaker.weight, torch.eye(3))
     assert not conditioner.speaker.weight.requires_grad
+
+
+def test_the_conditioning_network_cannot_die():
+    """However negative its activations become, the decoder still hears the latents, and they get gradients."""
+    conditioner = Conditioner(7, 2, 3, 4, channels=5, frames_per_unit=2, speaker_channels=4).double()
+    with torch.no_grad():
+        for layer in conditioner.context:
+            if hasattr(layer, "bias"):
+                layer.bias.fill_(-100.0)
+    latents = torch.randn(1, 7, 6).double().requires_grad_()
+    conditioner(latents, torch.zeros(1, dtype=torch.int64)).sum().backward()
+    assert (latents.grad != 0).all()

@@ -7,9 +7,9 @@ Channels are padded with zeros to multiples of `ALIGNMENT`.
     bfloat16   panel (inputs, outputs / 2) words: the low half of word 16 j + i is output 32 j + i, the high half output
                32 j + 16 + i. The kernel reads a whole word as the upper output: it needs no mask, and the packer
                chooses the high half so that the word is nearest
-    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output. What this rounding
-               takes from the two output layers is rounded and kept as well: rounded once, they alone would cost three
-               times what all others do
+    int8       panel (inputs / 4, outputs, 4) of round(weight / scale) + 128, with a scale per output. What this
+               rounding takes from the two output layers is rounded and kept as well: rounded once, they alone would
+               cost three times what all others do
 """
 
 import mmap

@@ -24,6 +24,9 @@ from audio_vq.models.compiled_loss import DecoderWeights, Settings, compiled_los
 from audio_vq.models.gated import gated_convolution
 
 
+LEAK = 0.1  # of the conditioning network: with plain ReLUs it can die early, and the decoder then hears no latents
+
+
 class WaveNet(nn.Module):
     """Autoregressive decoder over mu-law classes.
 
@@ -167,9 +170,9 @@ class Conditioner(nn.Module):
         if channels:
             self.context = nn.Sequential(
                 nn.Conv1d(dim, channels, 3, padding=1),
-                nn.ReLU(),
+                nn.LeakyReLU(LEAK),
                 nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit),
-                nn.ReLU(),
+                nn.LeakyReLU(LEAK),
                 nn.Conv1d(channels, channels, 3, padding=1),
             )
         if speaker_channels:
