@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from audio_vq.models.compiled_loss import DecoderWeights, Settings, compiled_loss, supported
 from audio_vq.models.gated import gated_convolution
 
-
 LEAK = 0.1  # of the conditioning network: with plain ReLUs it can die early, and the decoder then hears no latents
 
 
