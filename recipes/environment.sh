@@ -1,5 +1,5 @@
 # Sourced: makes the virtual environment (once per state of pyproject.toml) and puts it first on PATH.
-# Usage: source recipes/environment.sh EXTRAS    e.g. synthetic,judges
+# Usage: source recipes/environment.sh EXTRAS    e.g. synthetic,align
 # AUDIO_VQ_VENV names an environment that has audio_vq already; it is used as it is.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

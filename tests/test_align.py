@@ -126,7 +126,7 @@ def test_nothing_aligned_is_a_mistake(tmp_path):
 def test_missing_package_says_what_to_install(tmp_path, monkeypatch):
     corpus = write_corpus(tmp_path / "c", [hiss(name, "yes") for name in "abcd"])
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'audio-vq\[judges\]'"):
+    with pytest.raises(UserError, match=r"pip install 'audio-vq\[align\]'"):
         plan_alignment(corpus, tmp_path / "out", force=False)
 
 

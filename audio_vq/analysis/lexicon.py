@@ -19,9 +19,9 @@ _HEADS = {"@L": "AH"}
 
 
 def require_judge(package: str) -> None:
-    """Raise a UserError that says how to install a package of the optional extra `judges`."""
+    """Raise a UserError that says how to install a package of the optional extra `align`."""
     if importlib.util.find_spec(package) is None:
-        raise UserError(f"{package} is not installed; run pip install 'audio-vq[judges]'")
+        raise UserError(f"{package} is not installed; run pip install 'audio-vq[align]'")
 
 
 def spoken_words(text: str) -> list[str]:

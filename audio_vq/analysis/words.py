@@ -24,7 +24,7 @@ def find_words(path: Path, alignment: Alignment, text: str | None) -> tuple[Word
     """Words in time; none where neither a tier of words nor the phones tell for certain.
 
     Without a TextGrid the words of `text` are laid over the phones by their pronunciations in the CMU dictionary
-    (it comes with the extra `judges`), and only an exact and unambiguous fit counts.
+    (it comes with the extra `align`), and only an exact and unambiguous fit counts.
     """
     if path.suffix == ".TextGrid":
         tier = read_words(path, read_text(path))

@@ -19,7 +19,7 @@ source "$here/../stages.sh"
 parse_options "work minutes prior-minutes speakers utterances from set" "$@"
 
 begin prepare train held_out convert train_prior sample analyze
-source "$here/../environment.sh" synthetic,judges
+source "$here/../environment.sh" synthetic,align
 
 run=$work/small prior=$work/prior
 kept=$(for n in 3 2 1 0; do printf 'p%d,' $((900 + speakers - n)); done)

@@ -20,7 +20,7 @@ parse_options "corpus work model minutes prior-minutes from set" "$@"
 [ -z "$corpus" ] || [ -d "$corpus" ] || { echo "--corpus $corpus: no such folder" >&2; exit 2; }
 
 begin download prepare align train held_out convert train_prior sample analyze
-source "$here/../environment.sh" synthetic,judges
+source "$here/../environment.sh" synthetic,align
 
 download() {
   curl --location --fail --continue-at - --output "$work/vctk.zip" \
