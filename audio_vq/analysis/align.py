@@ -17,7 +17,7 @@ from audio_vq.analysis.alignments import (
     normalise_label,
     write_alignment,
 )
-from audio_vq.analysis.lexicon import dictionary_words, pronounce, require_judge, spoken_words
+from audio_vq.analysis.lexicon import dictionary_words, pronounce, require_package, spoken_words
 from audio_vq.audio import resample, to_pcm16
 from audio_vq.data.parallel import in_order
 from audio_vq.data.prepared import PreparedCorpus, Utterance
@@ -53,7 +53,7 @@ def plan_alignment(corpus: PreparedCorpus, out: Path, *, force: bool) -> Plan:
     Raises:
         UserError: no utterance has a text, or a package is missing.
     """
-    require_judge("pocketsphinx")
+    require_package("pocketsphinx", "align")
     with_text = [utterance for utterance in corpus.utterances if utterance.text]
     if not with_text:
         raise UserError(f"{corpus.folder} has no transcripts to align; prepare a corpus that comes with texts")

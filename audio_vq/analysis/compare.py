@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from audio_vq.analysis.templates import page_template
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
@@ -195,18 +194,9 @@ def write_compare(models: Sequence[Analyzed], out: Path, command: str) -> dict[s
         "cautions": cautions(models),
         "command": command,
     }
-    page = render("compare.html.j2", models=models, sections=sections, cautions=cautions(models), command=command)
+    page = page_template("compare.html.j2").render(
+        models=models, sections=sections, cautions=cautions(models), command=command
+    )
     atomic_write_text(out / "compare.html", page)
     atomic_write_text(out / "compare.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
     return content
-
-
-def render(template: str, **content: Any) -> str:
-    page = Environment(
-        loader=PackageLoader("audio_vq.analysis", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    return page.get_template(template).render(**content)

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
-
 from audio_vq.analysis.conversion_scores import CONDITIONS, FIGURES
+from audio_vq.analysis.templates import page_part, page_template
 from audio_vq.audio import flac_bytes, read_audio
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
@@ -201,7 +199,7 @@ def with_conversion(page: str, folder: Path) -> str:
     if not path.is_file() or BEGIN not in page:
         return page
     conversion = json.loads(path.read_text(encoding="utf-8"))
-    section = _template("evaluate.html.j2").render(evaluation=evaluation_section(conversion, folder))
+    section = page_template("evaluate.html.j2").render(evaluation=evaluation_section(conversion, folder))
     before, rest = page.split(BEGIN, 1)
     return f"{before}{BEGIN}\n{section}\n{END}{rest.split(END, 1)[1]}"
 
@@ -219,19 +217,8 @@ def write_section(folder: Path) -> None:
     page = report.read_text(encoding="utf-8") if report.is_file() else ""
     if BEGIN not in page:
         conversion = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
-        style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-        page = _template("evaluate_page.html.j2").render(
+        page = page_template("evaluate_page.html.j2").render(
             title=f"Voice conversion by {conversion['checkpoint']}",
-            style=Markup(style),  # noqa: S704 (our own)
+            style=page_part("report.css"),
         )
     atomic_write_text(report, with_conversion(page, folder))
-
-
-def _template(name: str) -> Template:
-    return Environment(
-        loader=PackageLoader("audio_vq.analysis", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    ).get_template(name)

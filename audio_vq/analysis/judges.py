@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from audio_vq.analysis.lexicon import require_judge
+from audio_vq.analysis.lexicon import require_package
 from audio_vq.audio import Waveform, fundamental_frequency, resample, to_pcm16
 
 SAMPLE_RATE = 16_000  # Hz, of all of them
@@ -71,7 +71,7 @@ class Impression:
 def require_judges() -> None:
     """Raises UserError that says what to install, where a judge is missing."""
     for package in (*PACKAGES, "webrtcvad", "onnxruntime", "requests"):
-        require_judge(package)
+        require_package(package, "judges")
 
 
 def judge_versions() -> dict[str, str]:

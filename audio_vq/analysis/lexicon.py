@@ -18,10 +18,10 @@ _TAILS = {"A@": "R", "e@": "R", "i@3": "R", "U@": "R", "O@": "R", "o@": "R", "IR
 _HEADS = {"@L": "AH"}
 
 
-def require_judge(package: str) -> None:
-    """Raise a UserError that says how to install a package of the optional extra `align`."""
+def require_package(package: str, extra: str) -> None:
+    """Raise a UserError that says how to install a package of an optional extra."""
     if importlib.util.find_spec(package) is None:
-        raise UserError(f"{package} is not installed; run pip install 'audio-vq[align]'")
+        raise UserError(f"{package} is not installed; run pip install 'audio-vq[{extra}]'")
 
 
 def spoken_words(text: str) -> list[str]:
@@ -40,7 +40,7 @@ def dictionary_words() -> frozenset[str]:
 
 def pronounce(words: Iterable[str]) -> dict[str, str]:
     """ARPAbet phones of each word, separated by blanks; without the words espeak-ng has no phones for."""
-    require_judge("espeakng_loader")
+    require_package("espeakng_loader", "align")
     with tempfile.TemporaryDirectory() as name:
         write_english_data(Path(name), {})
         engine = Espeak(Path(name), VOICE, rate=WORDS_PER_MINUTE, seed=0)

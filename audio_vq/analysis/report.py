@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audio_vq.analysis import plots, samples, tables
@@ -17,6 +16,7 @@ from audio_vq.analysis.clips import make_clips
 from audio_vq.analysis.evaluation_report import with_conversion
 from audio_vq.analysis.phone_classes import CLASS_COLOURS, DARK_CLASSES
 from audio_vq.analysis.score_plots import Mark, draw_scores
+from audio_vq.analysis.templates import page_part, page_template
 from audio_vq.files import atomic_write_text
 from audio_vq.units import run_lengths
 
@@ -62,13 +62,13 @@ def render_report(
     """The page as HTML."""
     selection = analysis.selection
     corpus = selection.scored_corpus.corpus
-    return _environment().get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         title=f"What the units of {facts['checkpoint']} say",
         subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
         f"measured on {_split(selection.split)} of {corpus.folder.name}",
         synthetic=corpus.header.corpus == "synthetic",
-        style=_text("report.css"),
-        scripts=[_text(name) for name in SCRIPTS],
+        style=page_part("report.css"),
+        scripts=[page_part(name) for name in SCRIPTS],
         class_colours=CLASS_COLOURS,
         dark_classes=DARK_CLASSES,
         numbers=tables.headline(metrics),
@@ -90,21 +90,6 @@ def render_report(
         excerpt_caption=samples.CAPTION,
         facts={**facts, **_facts(analysis)},
     )  # fmt: skip
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("audio_vq.analysis", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-
-
-def _text(name: str) -> Markup:
-    """One of our own files, part of the page as it stands."""
-    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _embedded(content: Mapping[str, Any]) -> Markup:

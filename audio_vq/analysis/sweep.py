@@ -14,8 +14,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from audio_vq.analysis.compare import Analyzed, cautions, render
+from audio_vq.analysis.compare import Analyzed, cautions
 from audio_vq.analysis.plots import ACCENT, INK, SECOND, STYLE, to_svg
+from audio_vq.analysis.templates import page_template
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
@@ -122,8 +123,7 @@ def write_sweep(models: Sequence[Analyzed], out: Path, command: str) -> dict[str
     found = points(models)
     svg = to_svg(draw(found), "sweep", "Distortion against bit rate")
     content = {"points": [asdict(point) for point in found], "cautions": cautions(models), "command": command}
-    page = render(
-        "sweep.html.j2",
+    page = page_template("sweep.html.j2").render(
         points=found,
         rates=[name for name in RATES if any(point.bits_per_second[name] is not None for point in found)],
         distortions=list(DISTORTIONS),

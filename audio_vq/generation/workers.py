@@ -4,18 +4,17 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.generation.sampler import Classes, Floats, Sampler
 from audio_vq.kernels.streams import begin_again
+from audio_vq.models.chunks import one_thread
 
 ROWS = 32  # clips side by side in one thread: more gain nothing and leave the cache
 
@@ -51,7 +50,8 @@ def sample_side_by_side(
     # dealt like cards, so that every thread begins with as much; what does not fit waits for whoever is free
     hands = [longest_first[first:places:threads] for first in range(threads)]
     work = _Work(sampler, options, deque(longest_first[places:]))
-    with _one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+    # torch's pool would wait busily on the cores that sample
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
         try:
             for hand in hands:
                 pool.submit(work.run, hand)
@@ -128,14 +128,3 @@ class _Thread:
 def _small(classes: Classes) -> npt.NDArray[np.integer]:
     """In 16 bits: an hour of 64-bit classes would take half a gigabyte."""
     return classes.astype(np.int16)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Torch computes with one thread: its pool would wait busily on the cores that sample."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
