@@ -27,8 +27,9 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# the fastest format below 1e-3 nats per sample: int8 has 2.6e-4 on held-out recordings of VCTK for a trained
-# `wavenet_reference` (bfloat16 1.1e-5); `audio-vq bench CHECKPOINT --speech PREPARED` repeats it. Without VNNI
+# the fastest format below 1e-3 nats per sample: on held-out recordings of VCTK int8 has 8e-5 for a trained
+# `wavenet_reference` and 3.7e-4 for a trained `small`, bfloat16 1e-5 and 3e-5; `audio-vq bench CHECKPOINT --speech
+# PREPARED` measures it for any model. Without VNNI
 # instructions, products of bytes are slower than those of bfloat16
 FASTEST_FAITHFUL: Precision = "int8" if HAS_VNNI else "bfloat16"
 
