@@ -18,6 +18,7 @@ from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.kernels import packed_step, wavenet_step
 from audio_vq.kernels.cpu import HAS_VECTORS, HAS_VNNI
 from audio_vq.kernels.packed_memory import Workspace, workspace
+from audio_vq.kernels.packing import Precision as Format
 from audio_vq.kernels.packing import activation_dtype, pack, padded_conditioning
 from audio_vq.kernels.streams import StreamStates, silent_streams
 from audio_vq.kernels.wavenet_step import Rings, StepWeights
@@ -31,10 +32,10 @@ Floats = npt.NDArray[np.float32]
 # `wavenet_reference` and 3.7e-4 for a trained `small`, bfloat16 1e-5 and 3e-5; `audio-vq bench CHECKPOINT --speech
 # PREPARED` measures it for any model. Without VNNI
 # instructions, products of bytes are slower than those of bfloat16
-FASTEST_FAITHFUL: Precision = "int8" if HAS_VNNI else "bfloat16"
+FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "bfloat16"
 
 
-def choose_precision(wanted: str) -> Precision:
+def choose_precision(wanted: str) -> Format:
     """What `auto` means here. Raises UserError for unknown formats and for those this processor has no kernel for."""
     if wanted not in get_args(Precision):
         raise UserError(f"precision {wanted!r}; expected one of {', '.join(get_args(Precision))}")
@@ -44,7 +45,7 @@ def choose_precision(wanted: str) -> Precision:
         raise UserError(
             f"precision {wanted} needs a processor with AVX2 and FMA; this one has not: give float32 or auto"
         )
-    return cast("Precision", wanted)
+    return cast("Format", wanted)
 
 
 class Sampler:
@@ -57,11 +58,11 @@ class Sampler:
     """
 
     def __init__(self, wavenet: WaveNet, precision: Precision = "auto", vectors: bool = HAS_VECTORS) -> None:
-        self.precision = choose_precision(precision) if vectors else "float32"
+        self.precision: Format = choose_precision(precision) if vectors else "float32"
         self.silence = wavenet.silence
         self.hop_length = wavenet.hop_length  # samples per conditioning frame
         self._plain = step_weights(wavenet)
-        self._packed = pack(self._plain, self.precision) if vectors and self.precision != "auto" else None
+        self._packed = pack(self._plain, self.precision) if vectors else None
         self._workspaces: dict[int, Workspace] = {}
         self._scratch = wavenet_step.working_memory(self._plain)
 
