@@ -103,3 +103,16 @@ def test_the_conditioning_network_cannot_die():
     latents = torch.randn(1, 7, 6).double().requires_grad_()
     conditioner(latents, torch.zeros(1, dtype=torch.int64)).sum().backward()
     assert (latents.grad != 0).all()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_the_conditioning_network_begins_as_loud_as_without(frames):
+    """Through three convolutions latents move the decoder as much at first as they would straight."""
+    torch.manual_seed(0)
+    latents, speaker = torch.randn(8, 32, 50), torch.zeros(8, dtype=torch.int64)
+
+    def loudness(**network):
+        return Conditioner(32, 2, 4, 32, speaker_channels=4, **network)(latents, speaker).std((0, 2)).mean()
+
+    with torch.no_grad():
+        assert 0.7 < loudness(channels=64, frames_per_unit=frames) / loudness() < 1.6

@@ -167,13 +167,12 @@ class Conditioner(nn.Module):
         self.num_layers = layers
         self.context: nn.Module = nn.Identity()
         if channels:
-            self.context = nn.Sequential(
-                nn.Conv1d(dim, channels, 3, padding=1),
-                nn.LeakyReLU(LEAK),
-                nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit),
-                nn.LeakyReLU(LEAK),
-                nn.Conv1d(channels, channels, 3, padding=1),
-            )
+            before = nn.Conv1d(dim, channels, 3, padding=1)
+            frames = nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit)
+            after = nn.Conv1d(channels, channels, 3, padding=1)
+            for layer, taps in ((before, 3), (frames, 1), (after, 3)):
+                _begin_as_loud(layer, taps * layer.in_channels)
+            self.context = nn.Sequential(before, nn.LeakyReLU(LEAK), frames, nn.LeakyReLU(LEAK), after)
         if speaker_channels:
             self.speaker = nn.Embedding(speakers, speaker_channels)
         else:
@@ -185,3 +184,13 @@ class Conditioner(nn.Module):
         frames = self.context(latents).transpose(1, 2)  # (B, F, C)
         total = self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]  # (B, F, layers · 2R)
         return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)
+
+
+def _begin_as_loud(layer: nn.Conv1d | nn.ConvTranspose1d, inputs: int) -> None:
+    """Begin with weights that keep the variance of activations (He et al. 2015). `inputs`: values an output sums.
+
+    Where a decoder hears its latents faintly at first, the encoder gets faint gradients: it learns to do without them.
+    """
+    nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", LEAK) / math.sqrt(inputs))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
