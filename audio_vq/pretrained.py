@@ -223,8 +223,8 @@ class VQVAE:
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late.
 
-        A block holds `BLOCK_UNITS` units and is made when the `CONTEXT_UNITS` after it are known, see
-        `generation/conditioning.py`.
+        A block holds `BLOCK_UNITS` units (`generation/conditioning.py`) and is made when the units after it that its
+        conditioning may depend on are known.
         """
         stream = self.stream(speaker, temperature, top_p, seed)
         for unit in units:

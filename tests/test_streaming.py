@@ -11,7 +11,7 @@ from test_encoding import ENCODERS, model_with
 from test_sampling import DIM, HOP, make_wavenet
 
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import BLOCK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import BLOCK_UNITS
 from audio_vq.generation.drawing import SamplingOptions
 from audio_vq.generation.streaming import WaveformStream
 from audio_vq.generation.waveform import sample_waveforms
@@ -19,10 +19,10 @@ from audio_vq.generation.waveform import sample_waveforms
 CODES = 12
 
 
-@pytest.fixture(scope="module")
-def decoder():
+@pytest.fixture(scope="module", params=["odd channels", "plain"])  # with a conditioning network, and without
+def decoder(request):
     generator = torch.Generator().manual_seed(0)
-    return make_wavenet("odd channels"), torch.randn(CODES, DIM, generator=generator)
+    return make_wavenet(request.param), torch.randn(CODES, DIM, generator=generator)
 
 
 def units_of(count):
@@ -57,7 +57,7 @@ def test_streamed_equals_at_once(decoder, count, cuts, kept):
 
 def test_a_block_is_spoken_as_soon_as_its_context_is_known(decoder):
     stream = WaveformStream(*decoder, 0, SamplingOptions())
-    needed = BLOCK_UNITS + CONTEXT_UNITS
+    needed = BLOCK_UNITS + decoder[0].conditioner.reach
     lengths = [len(stream.push([unit])) for unit in units_of(needed + BLOCK_UNITS)]
     spoken = {needed - 1: BLOCK_UNITS * HOP, needed + BLOCK_UNITS - 1: BLOCK_UNITS * HOP}
     assert lengths == [spoken.get(i, 0) for i in range(len(lengths))]
@@ -97,7 +97,7 @@ def test_the_public_stream_takes_units_lazily():
     voice = tiny_model.speakers[0]
     blocks = tiny_model.decode_stream(arriving(), voice, seed=2)
     first = next(blocks)
-    assert len(taken) == BLOCK_UNITS + CONTEXT_UNITS
+    assert len(taken) == BLOCK_UNITS + tiny_model.network.wavenet.conditioner.reach
     whole = np.concatenate([first, *blocks])
     np.testing.assert_array_equal(whole, tiny_model.decode(units, voice, seed=2))
     with pytest.raises(UserError, match="do not fit a codebook"):

@@ -68,15 +68,14 @@ def test_later_samples_never_change_earlier_logits():
     assert not torch.equal(before[..., 41], after[..., 41])
 
 
-def test_latents_reach_only_their_neighbourhood():
-    """The conditioning network sees one unit, and one frame of the next, to either side."""
-    net = wavenet()
-    targets, latents, speaker = inputs()
-    latents.requires_grad_()
-    net(targets, latents, speaker)[0, :, 5 * HOP * 2].sum().backward()  # first sample of unit 5, frame 10
+@pytest.mark.parametrize(("context", "frames"), [(0, 1), (5, 1), (5, 2), (5, 4)])
+def test_latents_reach_only_their_neighbourhood(context, frames):
+    """Conditioning depends on units as far as the stated reach, and no further."""
+    conditioner = Conditioner(7, 3, 5, 6, context, frames, 4).double()
+    latents = torch.randn(1, 7, 10).double().requires_grad_()
+    conditioner(latents, torch.tensor([0]))[0, :, 5 * frames : 6 * frames].sum().backward()
     touched = torch.nonzero(latents.grad[0].abs().sum(0)).flatten().tolist()
-    assert max(touched) <= 6
-    assert 5 in touched
+    assert touched == list(range(5 - conditioner.reach, 5 + conditioner.reach + 1))
 
 
 def test_units_and_speaker_matter():

@@ -12,15 +12,14 @@ from torch import Tensor
 from audio_vq.models.wavenet import Conditioner
 
 BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
-CONTEXT_UNITS = 2  # how far the Conditioner's two convolutions see to either side
 
 
 def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int) -> Iterator[Tensor]:
     """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, chunk by chunk."""
-    units = latents.shape[1]
+    units, reach = latents.shape[1], conditioner.reach
     for start in range(0, units, BLOCK_UNITS):
         end = min(start + BLOCK_UNITS, units)
-        first, last = max(0, start - CONTEXT_UNITS), min(units, end + CONTEXT_UNITS)
+        first, last = max(0, start - reach), min(units, end + reach)
         yield chunk_conditioning(conditioner, latents[:, first:last], speaker, start - first, end - first)
 
 
@@ -28,7 +27,7 @@ def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int)
 def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int) -> Tensor:
     """Conditioning `(frames, layers, 2R)` of units start … end of a window of latents `(dim, units)`.
 
-    The window reaches `CONTEXT_UNITS` further to either side, except at an end of the clip.
+    The window goes on for the conditioner's reach to either side, except at an end of the clip.
     """
     voice = torch.tensor([speaker], device=window.device)
     frames = conditioner(window[None], voice)[0]  # (layers, F, 2R)

@@ -1,7 +1,7 @@
 """One waveform while its units arrive: blocks of `BLOCK_UNITS` units, the same samples as at once.
 
-A block is spoken as soon as the `CONTEXT_UNITS` units after it are known. Always on the CPU: a single stream is too
-little work for a GPU.
+A block is spoken as soon as the units after it are known that its conditioning may depend on. Always on the CPU: a
+single stream is too little work for a GPU.
 """
 
 import copy
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audio_vq.audio import mu_law_decode
-from audio_vq.generation.conditioning import BLOCK_UNITS, CONTEXT_UNITS, chunk_conditioning
+from audio_vq.generation.conditioning import BLOCK_UNITS, chunk_conditioning
 from audio_vq.generation.drawing import SamplingOptions, random_stream
 from audio_vq.generation.sampler import Precision, Sampler
 from audio_vq.kernels.streams import StreamStates
@@ -77,7 +77,7 @@ class WaveformStream:
     def push(self, units: Iterable[int]) -> Waveform:
         """Takes further units; returns the samples that can be spoken now, perhaps none."""
         self._state.window.extend(int(unit) for unit in units)
-        return self._speak(BLOCK_UNITS + CONTEXT_UNITS)
+        return self._speak(BLOCK_UNITS + self._conditioner.reach)
 
     def finish(self) -> Waveform:
         """Speaks what waits: no more units come."""
@@ -88,11 +88,11 @@ class WaveformStream:
         state, blocks = self._state, [np.zeros(0, np.float32)]
         while len(state.window) - state.spoken >= needed:
             end = min(state.spoken + BLOCK_UNITS, len(state.window))
-            window = torch.tensor(state.window[: end + CONTEXT_UNITS], device=self._codebook.device)
+            window = torch.tensor(state.window[: end + self._conditioner.reach], device=self._codebook.device)
             latents = self._codebook[window].T
             frames = chunk_conditioning(self._conditioner, latents, state.speaker, state.spoken, end)
             blocks.append(self._sample(frames.float().cpu().numpy()))
-            kept = max(0, end - CONTEXT_UNITS)
+            kept = max(0, end - self._conditioner.reach)
             state.window, state.spoken = state.window[kept:], end - kept
         return np.concatenate(blocks)
 

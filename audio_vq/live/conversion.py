@@ -7,7 +7,7 @@ import numpy as np
 
 from audio_vq.audio import StreamResampler, Waveform
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import BLOCK_UNITS, CONTEXT_UNITS
+from audio_vq.generation.conditioning import BLOCK_UNITS
 from audio_vq.live.wav import PcmReader
 from audio_vq.loudness import LoudnessMeter
 from audio_vq.pretrained import VQVAE
@@ -51,7 +51,7 @@ def latency_of(model: VQVAE, input_rate: int) -> Latency:
         resampling=1000 * _resampling_seconds(input_rate, model.sample_rate),
         encoder=1000 * model.chunk_encoder.reach / model.sample_rate,
         block=unit * BLOCK_UNITS,
-        decoder=unit * CONTEXT_UNITS,
+        decoder=unit * model.network.wavenet.conditioner.reach,
     )
 
 
@@ -156,7 +156,8 @@ def _waveforms(model: VQVAE, pieces: Iterable[bytes], raw_rate: int, say: Callab
 def _block_by_block(model: VQVAE, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
     block = BLOCK_UNITS * model.hop_length
-    missing = block + CONTEXT_UNITS * model.hop_length + model.chunk_encoder.reach
+    ahead = model.network.wavenet.conditioner.reach * model.hop_length
+    missing = block + ahead + model.chunk_encoder.reach
     waiting: list[Waveform] = []
     for waveform in waveforms:
         waiting.append(waveform)

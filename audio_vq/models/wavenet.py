@@ -151,6 +151,9 @@ class Conditioner(nn.Module):
         channels: of a convolution over neighbouring latents; 0 leaves the latents as they are.
         frames_per_unit: conditioning vectors per unit (needs `channels`).
         speaker_channels: of the speaker embedding; 0 = one-hot.
+
+    Attributes:
+        reach: units to either side of a unit that its conditioning depends on.
     """
 
     def __init__(
@@ -166,6 +169,7 @@ class Conditioner(nn.Module):
         super().__init__()
         self.num_layers = layers
         self.context: nn.Module = nn.Identity()
+        self.reach = 2 if channels else 0  # two convolutions of window 3
         if channels:
             before = nn.Conv1d(dim, channels, 3, padding=1)
             frames = nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit)

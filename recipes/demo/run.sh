@@ -37,7 +37,8 @@ stage train_prior "$prior" \
 stage sample "$work/samples" \
   audio-vq sample "$prior" "$run" --speaker "${targets%% *}" --seconds 3 --count 4 --out "$work/samples" --force
 stage analyze "$work/report" \
-  audio-vq analyze "$run" "$work/corpus" --alignments "$work/corpus/alignments" --prior "$prior" --out "$work/report" --force
+  audio-vq analyze "$run" "$work/corpus" --alignments "$work/corpus/alignments" --prior "$prior" \
+  --out "$work/report" --force
 
 cat <<END
 
