@@ -54,9 +54,10 @@ def test_table_and_drawing(folders, tmp_path):
     assert text == table([read_run(folder) for folder in folders])
     rows = text.splitlines()
     assert (
-        rows[2] == "| quantized | 2 | 4.100 ± 0.141 | 5.300 ± 0.424 | 4.800 ± 0.000 | 1.200 ± 0.283 | 5.545 ± 0.000 |"
+        rows[2] == "| quantized | 2 | 4.100 ± 0.141 | 5.300 ± 0.424 | 4.800 ± 0.000 | 1.200 ± 0.283 | 5.545 ± 0.000 "
+        "| 4.225 ± 0.141 |"  # 8 bits in 64 samples
     )
-    assert rows[3] == "| gaussian | 1 | 5.000 | 5.000 | 5.000 | 0.000 | 0.500 |"
+    assert rows[3] == "| gaussian | 1 | 5.000 | 5.000 | 5.000 | 0.000 | 0.500 | 5.011 |"
     assert (tmp_path / "out/collapse.md").read_text() == text
     assert json.loads((tmp_path / "out/collapse.json").read_text())["command"] == "a command"
     svg = (tmp_path / "out/collapse.svg").read_text()

@@ -2,6 +2,9 @@
 
 Reads the `metrics.jsonl` and `config.yaml` of finished runs and writes a table and a drawing. A decoder that ignores
 its latents needs the same bits under true, shuffled and zero ones (van den Oord et al. 2017, section 1).
+
+What latents are worth is another question: bits under true latents and the KL together are what a waveform costs whole
+(the negative evidence lower bound), and what a VAE is trained to make small. Units always cost log2 K.
 """
 
 import json
@@ -19,8 +22,10 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from audio_vq.analysis.plots import ACCENT, INK, SECOND, STYLE, to_svg
+from audio_vq.config import ModelConfig, hop_length
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_path, atomic_write_text
+from audio_vq.models.vqvae import NATS_TO_BITS
 
 CONDITIONS = {"true": "bits_true", "shuffled": "bits_shuffled", "zero": "bits_zero"}
 LINES = {"true": ("-", ACCENT), "shuffled": ("--", SECOND), "zero": (":", "#009E73")}
@@ -37,7 +42,13 @@ class Run:
     steps: np.ndarray
     bits: dict[str, np.ndarray]  # condition → bits per sample (validations,)
     kl: np.ndarray  # (validations,) nats per unit; NaN while a quantiser is not yet in force
+    hop_length: int  # samples per unit
     audio_hours: float  # heard in training
+
+    @property
+    def bits_with_kl(self) -> np.ndarray:
+        """Bits per sample under true latents and, spread over the samples of a unit, for the latents themselves."""
+        return self.bits["true"] + self.kl * NATS_TO_BITS / self.hop_length
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ def read_run(folder: Path) -> Run:
         steps=np.array([line["step"] for line in lines]),
         bits={name: np.array([line["valid"][key] for line in lines]) for name, key in CONDITIONS.items()},
         kl=np.array([_kl(line) for line in lines]),
+        hop_length=_hop_length(config),
         audio_hours=lines[-1]["audio_hours_seen"],
     )
 
@@ -82,6 +94,12 @@ def _kl(record: dict[str, Any]) -> float:
     if "kl_nats_per_unit" in record:
         return float(record["kl_nats_per_unit"])
     return math.log(record["codebook_size"]) if record["quantized"] else math.nan
+
+
+def _hop_length(config: Any) -> int:
+    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), config.model))
+    assert isinstance(model, ModelConfig)
+    return hop_length(model)
 
 
 def bottleneck_name(config: Any) -> str:
@@ -123,6 +141,7 @@ def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "shuffled_minus_true": np.subtract(bits["shuffled"], bits["true"]),
         "zero_minus_true": np.subtract(bits["zero"], bits["true"]),
         "kl_nats_per_unit": [run.kl[-1] for run in runs],
+        "bits_with_kl": [run.bits_with_kl[-1] for run in runs],
         "minutes": [run.minutes[-1] for run in runs],
         "steps": [run.steps[-1] for run in runs],
         "audio_hours": [run.audio_hours for run in runs],
@@ -144,13 +163,14 @@ def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 def table(runs: Sequence[Run]) -> str:
     """Markdown: bits per sample at the end, mean ± standard deviation over seeds."""
     rows = [
-        "| latents | seeds | true | shuffled | zero | shuffled − true | KL, nats per unit |",
-        "|---|---|---|---|---|---|---|",
+        "| latents | seeds | true | shuffled | zero | shuffled − true | KL, nats per unit | true + KL |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, group in by_bottleneck(runs).items():
         ends = {condition: np.array([run.bits[condition][-1] for run in group]) for condition in CONDITIONS}
         cells = [Spread.of(ends[condition]) for condition in CONDITIONS]
-        cells += [Spread.of(ends["shuffled"] - ends["true"]), Spread.of([run.kl[-1] for run in group])]
+        cells.append(Spread.of(ends["shuffled"] - ends["true"]))
+        cells += [Spread.of([run.kl[-1] for run in group]), Spread.of([run.bits_with_kl[-1] for run in group])]
         rows.append(f"| {name} | {len(group)} | {' | '.join(map(str, cells))} |")
     return "\n".join(rows) + "\n"
 

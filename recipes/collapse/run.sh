@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Are the latents used? The same encoder and WaveNet with units and with Gaussian latents, several seeds each, side by
-# side: bits per sample under true, shuffled and zero latents, and the KL, against training time. Under 90 minutes on
-# two CPU cores, installation included.
+# side: bits per sample under true, shuffled and zero latents, and the KL, against training time. About an hour on
+# two CPU cores.
 #
 #   bash recipes/collapse/run.sh
 #
 # Three kinds of latents: units; Gaussian ones (a standard VAE, KL weight 1); Gaussian ones whose KL weight rises from
 # zero over as much of the budget as the quantiser of model=small lies idle at the beginning.
 #
-# --encoder NAME       raw: strided convolutions on the waveform, as in the paper; filterbank: that of model=small,
-#                      which hears speech from the first step on     (raw)
+# --encoder NAME       raw: strided convolutions on the waveform, 250 latents per second, as in the paper;
+#                      filterbank: that of model=small, which hears speech from the first step on, 50     (raw)
 # --data DIR           a prepared corpus; without it, synthetic speech
 # --work DIR           everything is written here                    (work/collapse)
-# --minutes N          training of each model                        (8)
+# --minutes N          training of each model                        (6)
 # --seeds N            models of each kind                           (3)
 # --speakers N         synthetic voices                              (24)
 # --utterances N       sentences of each                             (60)
@@ -21,7 +21,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data="" work=work/collapse encoder=raw minutes=8 seeds=3 speakers=24 utterances=60 from="" settings=()
+data="" work=work/collapse encoder=raw minutes=6 seeds=3 speakers=24 utterances=60 from="" settings=()
 
 source "$here/../stages.sh"
 parse_options "encoder data work minutes seeds speakers utterances from set" "$@"
@@ -29,8 +29,8 @@ parse_options "encoder data work minutes seeds speakers utterances from set" "$@
 [[ $seeds =~ ^[1-9][0-9]*$ ]] || { echo "--seeds $seeds: expected a number from 1" >&2; exit 2; }
 
 case $encoder in
-  raw) encoder_settings=( # at the unit rate of model=small
-    model.encoder.filterbank=0 "model.encoder.strides=[5,4,4,4]" train.encoder_rate_scale=1 train.learning_rate=2e-3) ;;
+  raw) encoder_settings=(
+    model.encoder.filterbank=0 "model.encoder.strides=[4,4,4]" train.encoder_rate_scale=1 train.learning_rate=2e-3) ;;
   filterbank) encoder_settings=() ;;
   *) echo "--encoder $encoder: expected raw or filterbank" >&2; exit 2 ;;
 esac
