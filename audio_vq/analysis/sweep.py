@@ -87,7 +87,7 @@ def draw(found: Sequence[Point]) -> Figure:
             _label_models(axes, found, distortion)
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
-            axes.xaxis.set_minor_formatter(lambda rate, _: f"{rate:g}" if f"{rate:.0e}"[0] in "25" else "")
+            axes.xaxis.set_minor_formatter(lambda rate, _: f"{rate:g}" if f"{rate:.0e}"[0] in "2357" else "")
             axes.set_xlabel("bits per second (log scale)")
             axes.set_ylabel(distortion)
             axes.margins(x=0.12, y=0.14)
