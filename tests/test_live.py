@@ -129,6 +129,15 @@ def test_a_pipe_is_read_as_it_fills():
         assert list(pieces) == []
 
 
+@pytest.fixture
+def interruptible():
+    """As in a terminal: what a shell starts in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_first_interrupt_ends_the_input_the_second_interrupts(tmp_path):
     (tmp_path / "a.raw").write_bytes(b"all")
     with ended_by_interrupt() as ending:
