@@ -193,7 +193,7 @@ class Conditioner(nn.Module):
 def _begin_as_loud(layer: nn.Conv1d | nn.ConvTranspose1d, inputs: int) -> None:
     """Begin with weights that keep the variance of activations (He et al. 2015). `inputs`: values an output sums.
 
-    Where a decoder hears its latents faintly at first, the encoder gets faint gradients: it learns to do without them.
+    A decoder that hears its latents faintly at first learns to do without, and the encoder gets faint gradients.
     """
     nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", LEAK) / math.sqrt(inputs))
     assert layer.bias is not None
