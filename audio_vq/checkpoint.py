@@ -107,14 +107,14 @@ def read_info(folder: Path, kind: str) -> CheckpointInfo:
     return CheckpointInfo(**{**fields, "speakers": tuple(fields["speakers"])})
 
 
-def config_from(schema: type[T], content: dict[str, Any], where: Path) -> T:
-    """A config dataclass from its dictionary, checked against the schema."""
+def config_from(schema: type[T], content: Any, file: Path) -> T:
+    """A config dataclass from its dictionary, as `file` holds it, checked against the schema."""
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), content)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"{where / 'config.json'} does not fit this version of audio_vq: {first}") from None
+        raise UserError(f"{file} does not fit this version of audio_vq: {first}") from None
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:

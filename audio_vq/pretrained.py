@@ -70,7 +70,7 @@ class VQVAE:
         """
         folder = resolve_checkpoint(name)
         info = read_info(folder, kind="vqvae")
-        config = config_from(ModelConfig, info.config, folder)
+        config = config_from(ModelConfig, info.config, folder / "config.json")
         network = build_vqvae(config, len(info.speakers))
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device), precision)
@@ -319,7 +319,7 @@ class UnitPrior:
         """As `VQVAE.from_pretrained`."""
         folder = resolve_checkpoint(name)
         info = read_info(folder, kind="prior")
-        config = config_from(PriorConfig, info.config, folder)
+        config = config_from(PriorConfig, info.config, folder / "config.json")
         network = build_prior(config, int(info.data["codebook_size"]), len(info.speakers))
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device))

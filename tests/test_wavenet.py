@@ -78,6 +78,17 @@ def test_latents_reach_only_their_neighbourhood(context, frames):
     assert touched == list(range(5 - conditioner.reach, 5 + conditioner.reach + 1))
 
 
+def test_a_sample_hears_its_own_latents_and_few_later_ones():
+    """The conditioning network sees one unit, and one frame of the next, to either side."""
+    net = wavenet()
+    targets, latents, speaker = inputs()
+    latents.requires_grad_()
+    net(targets, latents, speaker)[0, :, 5 * HOP * 2].sum().backward()  # first sample of unit 5, frame 10
+    touched = torch.nonzero(latents.grad[0].abs().sum(0)).flatten().tolist()
+    assert max(touched) <= 6
+    assert 5 in touched
+
+
 def test_units_and_speaker_matter():
     net = wavenet()
     targets, latents, speaker = inputs()

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from audio_vq.analysis.plots import ACCENT, INK, SECOND, STYLE, to_svg
+from audio_vq.checkpoint import config_from
 from audio_vq.config import ModelConfig, hop_length
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_path, atomic_write_text
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> Run:
         steps=np.array([line["step"] for line in lines]),
         bits={name: np.array([line["valid"][key] for line in lines]) for name, key in CONDITIONS.items()},
         kl=np.array([_kl(line) for line in lines]),
-        hop_length=_hop_length(config),
+        hop_length=hop_length(config_from(ModelConfig, config.model, folder / "config.yaml")),
         audio_hours=lines[-1]["audio_hours_seen"],
     )
 
@@ -94,12 +95,6 @@ def _kl(record: dict[str, Any]) -> float:
     if "kl_nats_per_unit" in record:
         return float(record["kl_nats_per_unit"])
     return math.log(record["codebook_size"]) if record["quantized"] else math.nan
-
-
-def _hop_length(config: Any) -> int:
-    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), config.model))
-    assert isinstance(model, ModelConfig)
-    return hop_length(model)
 
 
 def bottleneck_name(config: Any) -> str:
@@ -132,12 +127,11 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
     return {"bottlenecks": [_figures(name, group) for name, group in by_bottleneck(runs).items()]}
 
 
-def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+def _ends(runs: Sequence[Run]) -> dict[str, Spread]:
+    """Figures of the last validations, over seeds."""
     bits = {condition: [run.bits[condition][-1] for run in runs] for condition in CONDITIONS}
-    end = {
-        "bits_true": bits["true"],
-        "bits_shuffled": bits["shuffled"],
-        "bits_zero": bits["zero"],
+    ends = {
+        **{key: bits[condition] for condition, key in CONDITIONS.items()},
         "shuffled_minus_true": np.subtract(bits["shuffled"], bits["true"]),
         "zero_minus_true": np.subtract(bits["zero"], bits["true"]),
         "kl_nats_per_unit": [run.kl[-1] for run in runs],
@@ -146,6 +140,10 @@ def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "steps": [run.steps[-1] for run in runs],
         "audio_hours": [run.audio_hours for run in runs],
     }
+    return {name: Spread.of(values) for name, values in ends.items()}
+
+
+def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     curves = [
         {
             "seed": run.seed,
@@ -156,8 +154,8 @@ def _figures(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         }
         for run in runs
     ]
-    spreads = {key: vars(Spread.of(values)) for key, values in end.items()}
-    return {"bottleneck": name, "seeds": [run.seed for run in runs], "end": spreads, "curves": curves}
+    end = {key: vars(spread) for key, spread in _ends(runs).items()}
+    return {"bottleneck": name, "seeds": [run.seed for run in runs], "end": end, "curves": curves}
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -167,10 +165,8 @@ def table(runs: Sequence[Run]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, group in by_bottleneck(runs).items():
-        ends = {condition: np.array([run.bits[condition][-1] for run in group]) for condition in CONDITIONS}
-        cells = [Spread.of(ends[condition]) for condition in CONDITIONS]
-        cells.append(Spread.of(ends["shuffled"] - ends["true"]))
-        cells += [Spread.of([run.kl[-1] for run in group]), Spread.of([run.bits_with_kl[-1] for run in group])]
+        ends = _ends(group)
+        cells = [ends[key] for key in (*CONDITIONS.values(), "shuffled_minus_true", "kl_nats_per_unit", "bits_with_kl")]
         rows.append(f"| {name} | {len(group)} | {' | '.join(map(str, cells))} |")
     return "\n".join(rows) + "\n"
 
