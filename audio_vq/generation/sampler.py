@@ -29,7 +29,7 @@ Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 # the fastest format below 1e-3 nats per sample: on held-out recordings of VCTK int8 has 8e-5 for a trained
-# `wavenet_reference` and 3.7e-4 for a trained `small`, bfloat16 1e-5 and 3e-5; `audio-vq bench CHECKPOINT --speech
+# `wavenet_reference` and 4e-4 for a trained `small`, bfloat16 1e-5 and 3e-5; `audio-vq bench CHECKPOINT --speech
 # PREPARED` measures it for any model. Without VNNI
 # instructions, products of bytes are slower than those of bfloat16
 FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "bfloat16"
