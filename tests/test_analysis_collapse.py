@@ -81,3 +81,6 @@ def test_mistakes(folders, tmp_path):
         by_bottleneck([read_run(folders[0])] * 2)
     with pytest.raises(UserError, match="no run of audio-vq train"):
         read_run(tmp_path)
+    early = {"quantized": False, "codebook_size": 256, "perplexity": 9.0, "used_units": 9}
+    with pytest.raises(UserError, match="ended before it quantised"):
+        read_run(write_run(tmp_path / "early", ModelConfig(), 0, [(6.0, 6.5, 6.4, early)]))

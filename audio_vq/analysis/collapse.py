@@ -71,20 +71,23 @@ class Spread:
 
 
 def read_run(folder: Path) -> Run:
-    """Raises UserError where there is no run with validations."""
+    """Raises UserError where there is no run with validations, or its latents were not in force at the end."""
     if not (folder / "metrics.jsonl").is_file() or not (folder / "config.yaml").is_file():
         raise UserError(f"{folder}: no run of audio-vq train (expected config.yaml and metrics.jsonl in it)")
     config = OmegaConf.load(folder / "config.yaml")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     if not lines or any(line["valid"]["bits_shuffled"] is None for line in lines):
         raise UserError(f"{folder}: no validation with more than one clip; give train.validation_crops=2 or more")
+    kl = np.array([_kl(line) for line in lines])
+    if math.isnan(kl[-1]):
+        raise UserError(f"{folder}: ended before it quantised; train it longer, with the same command as before")
     return Run(
         bottleneck=bottleneck_name(config),
         seed=int(config.seed),
         minutes=np.array([line["seconds"] / 60 for line in lines]),
         steps=np.array([line["step"] for line in lines]),
         bits={name: np.array([line["valid"][key] for line in lines]) for name, key in CONDITIONS.items()},
-        kl=np.array([_kl(line) for line in lines]),
+        kl=kl,
         hop_length=hop_length(config_from(ModelConfig, config.model, folder / "config.yaml")),
         audio_hours=lines[-1]["audio_hours_seen"],
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from audio_vq.analysis.collapse import write_comparison
+from audio_vq.errors import UserError
 
 
 def main() -> None:
@@ -16,7 +17,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    print(write_comparison(arguments.runs, arguments.out, shlex.join(["python", *sys.argv])), end="")
+    try:
+        print(write_comparison(arguments.runs, arguments.out, shlex.join(["python", *sys.argv])), end="")
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
