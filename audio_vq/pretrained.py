@@ -27,14 +27,14 @@ from audio_vq.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
+from audio_vq.codec.decode import SamplingOptions, sample_each
+from audio_vq.codec.encode import ChunkEncoder, IncrementalEncoder
+from audio_vq.codec.prior import sample_units
+from audio_vq.codec.sampler import choose_precision
+from audio_vq.codec.streaming import StreamState, WaveformStream
 from audio_vq.config import ModelConfig, PriorConfig
 from audio_vq.errors import UserError
-from audio_vq.generation.sampler import choose_precision
-from audio_vq.generation.streaming import StreamState, WaveformStream
-from audio_vq.generation.units import sample_units
-from audio_vq.generation.waveform import SamplingOptions, sample_each
 from audio_vq.loudness import LoudnessMeter
-from audio_vq.models.chunks import ChunkEncoder, IncrementalEncoder
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
 
@@ -147,7 +147,7 @@ class VQVAE:
         """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
 
         A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends.
-        For recordings in files, however long, see `audio_vq.encoding`.
+        For recordings in files, however long, see `audio_vq.codec.source`.
 
         Args:
             waveform: `(time,)` in [−1, 1].
@@ -223,7 +223,7 @@ class VQVAE:
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late.
 
-        A block holds `BLOCK_UNITS` units (`generation/conditioning.py`) and is made when the units after it that its
+        A block holds `BLOCK_UNITS` units (`codec/conditioning.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
         stream = self.stream(speaker, temperature, top_p, seed)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from audio_vq.audio import write_audio
-from audio_vq.data.folder import find_folder
+from audio_vq.data.corpora.folder import find_folder
+from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.data.synthetic.corpus import Synthesis, prepare_synthetic
 
 VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 

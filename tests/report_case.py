@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from audio_vq.analysis.alignments import Alignment, read_alignment, write_alignment
-from audio_vq.analysis.phones import LabelledUnits, frame_centres, label_frames, score_phones
+from audio_vq.analysis.alignment.alignments import Alignment, read_alignment, write_alignment
+from audio_vq.analysis.measures.phones import LabelledUnits, frame_centres, label_frames, score_phones
 from audio_vq.data.prepare import SplitRule, complete
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.data.writer import CorpusWriter, Spoken

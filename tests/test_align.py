@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from conftest import VCTK_MINI
 
-from audio_vq.analysis.align import PhoneStart, align_corpus, in_source_time, plan_alignment
-from audio_vq.analysis.alignments import ARPABET, read_alignment
-from audio_vq.analysis.lexicon import spoken_words
+from audio_vq.analysis.alignment.align import PhoneStart, align_corpus, in_source_time, plan_alignment
+from audio_vq.analysis.alignment.alignments import ARPABET, read_alignment
+from audio_vq.analysis.alignment.lexicon import spoken_words
 from audio_vq.audio import from_pcm16, resample, to_pcm16
 from audio_vq.cli.align import align
+from audio_vq.data.corpora.vctk import find_vctk
 from audio_vq.data.prepare import Processing, SplitRule, complete, prepare
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.data.vctk import find_vctk
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
 
@@ -37,7 +37,7 @@ def hiss(name: str, text: str | None, seconds: float = 1.0) -> Spoken:
 
 
 def said(name: str, text: str, folder: Path) -> Spoken:
-    from audio_vq.data.synthetic.espeak import Espeak, write_english_data
+    from audio_vq.espeak import Espeak, write_english_data
 
     folder.mkdir()
     write_english_data(folder, {})
@@ -132,7 +132,7 @@ def test_missing_package_says_what_to_install(tmp_path, monkeypatch):
 
 def test_words_the_dictionary_lacks_are_pronounced():
     pytest.importorskip("espeakng_loader")
-    from audio_vq.analysis.lexicon import pronounce
+    from audio_vq.analysis.alignment.lexicon import pronounce
 
     spoken = pronounce(["carport", "norsemen", "bottle", "42"])
     assert spoken["carport"].split()[:4] == ["K", "AA", "R", "P"]

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 from abx_reference import abx, distance
 
-from audio_vq.analysis.abx import X_SPEAKERS, Cells, abx_of_nothing, abx_of_units, abx_of_vectors, angles, mean_error
-from audio_vq.analysis.alignments import Alignment
-from audio_vq.analysis.triphones import TOKENS_PER_GROUP, Spoken, comparable, find_triphones
+from audio_vq.analysis.alignment.alignments import Alignment
+from audio_vq.analysis.measures.abx import (
+    X_SPEAKERS,
+    Cells,
+    abx_of_nothing,
+    abx_of_units,
+    abx_of_vectors,
+    angles,
+    mean_error,
+)
+from audio_vq.analysis.measures.triphones import TOKENS_PER_GROUP, Spoken, comparable, find_triphones
 from audio_vq.kernels.dtw import warped_distance
 
 STEP = 0.02  # seconds per frame
@@ -71,7 +79,7 @@ def test_agrees_with_plain_loops(codebook_size):
 
 
 def test_continuous_vectors_agree_with_plain_loops(monkeypatch):
-    monkeypatch.setattr("audio_vq.analysis.abx.BLOCK_VALUES", 100)  # tables of one token's frames
+    monkeypatch.setattr("audio_vq.analysis.measures.abx.BLOCK_VALUES", 100)  # tables of one token's frames
     spoken, phones = speech(20, 2, seed=3)
     rng = np.random.default_rng(2)
     vectors = (np.eye(5)[phones] + rng.normal(0, 0.7, (len(phones), 5))).astype(np.float32)

@@ -8,7 +8,7 @@ from conftest import VCTK_MINI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_vq.analysis.alignments import (
+from audio_vq.analysis.alignment.alignments import (
     ARPABET,
     Alignment,
     find_alignment,
@@ -16,7 +16,7 @@ from audio_vq.analysis.alignments import (
     read_alignment,
     write_alignment,
 )
-from audio_vq.analysis.phones import frame_centres, label_frames
+from audio_vq.analysis.measures.phones import frame_centres, label_frames
 from audio_vq.errors import UserError
 
 LONG_TEXTGRID = """File type = "ooTextFile"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_vq.analysis.coding import TOTAL, decode, encode, frequency_tables, ideal_bits
+from audio_vq.analysis.measures.coding import TOTAL, decode, encode, frequency_tables, ideal_bits
 
 
 @given(

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from test_cli import call, mistake
 
-from audio_vq.analysis.compare import Analyzed, cautions, compared, names_of
-from audio_vq.analysis.sweep import draw, points
+from audio_vq.analysis.report.compare import Analyzed, cautions, compared, names_of
+from audio_vq.analysis.report.sweep import draw, points
 from audio_vq.cli import analyze as verb
 from audio_vq.errors import UserError
 

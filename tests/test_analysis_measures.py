@@ -10,12 +10,12 @@ from scipy.sparse import vstack
 from sklearn.linear_model import LogisticRegression
 from tones import RATE, ToneModel, tone_corpus
 
-from audio_vq.analysis.acoustics import Acoustics
-from audio_vq.analysis.analyze import analyze
-from audio_vq.analysis.baselines import fit_mfcc_kmeans
-from audio_vq.analysis.probe import fit_linear_probe, one_hot
-from audio_vq.analysis.selection import at_most, open_aligned, select_utterances
-from audio_vq.analysis.speakers import bigram_frequencies, frequencies, speaker_leakage, wilson_ci95
+from audio_vq.analysis.measures.acoustics import Acoustics
+from audio_vq.analysis.measures.analyze import analyze
+from audio_vq.analysis.measures.baselines import fit_mfcc_kmeans
+from audio_vq.analysis.measures.probe import fit_linear_probe, one_hot
+from audio_vq.analysis.measures.selection import at_most, open_aligned, select_utterances
+from audio_vq.analysis.measures.speakers import bigram_frequencies, frequencies, speaker_leakage, wilson_ci95
 from audio_vq.errors import UserError
 
 

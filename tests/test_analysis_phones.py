@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from audio_vq.analysis.phones import (
+from audio_vq.analysis.measures.phones import (
     LabelledUnits,
     bootstrap_ci95,
     frame_centres,

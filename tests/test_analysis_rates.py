@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from audio_vq.analysis.coding import decode, encode, frequency_tables
-from audio_vq.analysis.rates import MEL_RANGE_DB, mel_distance_db, prior_rate, run_statistics, unigram_rate
-from audio_vq.generation.units import unit_bits, unit_probabilities
+from audio_vq.analysis.measures.coding import decode, encode, frequency_tables
+from audio_vq.analysis.measures.rates import MEL_RANGE_DB, mel_distance_db, prior_rate, run_statistics, unigram_rate
+from audio_vq.codec.prior import unit_bits, unit_probabilities
 from audio_vq.models.prior import PriorModel
 
 

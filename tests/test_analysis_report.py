@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from tones import RATE, ToneModel, tone_corpus
 
-from audio_vq.analysis import phone_classes, plots
-from audio_vq.analysis.analyze import analyze
-from audio_vq.analysis.atlas import make_atlas, mel_band
-from audio_vq.analysis.report import render_report
-from audio_vq.analysis.selection import open_aligned, select_utterances
+from audio_vq.analysis.measures import phone_classes
+from audio_vq.analysis.measures.analyze import analyze
+from audio_vq.analysis.measures.selection import open_aligned, select_utterances
+from audio_vq.analysis.report import plots
+from audio_vq.analysis.report.atlas import make_atlas, mel_band
+from audio_vq.analysis.report.report import render_report
 from audio_vq.errors import UserError
 
 

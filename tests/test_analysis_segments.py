@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_vq.analysis.alignments import Alignment
-from audio_vq.analysis.segments import (
+from audio_vq.analysis.alignment.alignments import Alignment
+from audio_vq.analysis.measures.segments import (
     Boundaries,
     count_matches,
     r_value,

@@ -15,6 +15,8 @@ from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sa
 from audio_vq.bench.decoder import Speech, make_decoder
 from audio_vq.bench.measurement import Budget, take_turns
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec.drawing import SamplingOptions, random_stream
+from audio_vq.codec.prior import sample_units
 from audio_vq.config import (
     EncoderConfig,
     ModelConfig,
@@ -25,8 +27,6 @@ from audio_vq.config import (
     as_dict,
 )
 from audio_vq.errors import UserError
-from audio_vq.generation.drawing import SamplingOptions, random_stream
-from audio_vq.generation.units import sample_units
 from audio_vq.models.prior import build_prior
 from audio_vq.models.vqvae import build_vqvae
 

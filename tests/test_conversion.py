@@ -5,9 +5,9 @@ import pytest
 from test_encoding import ENCODERS, model_with
 
 from audio_vq.audio import write_audio
-from audio_vq.conversion import Wish, convert_all, cuts_in_pauses
-from audio_vq.encoding import file_sources
-from audio_vq.generation.drawing import SamplingOptions
+from audio_vq.codec.conversion import Wish, convert_all, cuts_in_pauses
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.source import file_sources
 
 RATE = 16000
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from conftest import VCTK_MINI
 
-from audio_vq.data.folder import find_folder, find_listed
-from audio_vq.data.librispeech import find_librispeech
+from audio_vq.data.corpora.folder import find_folder, find_listed
+from audio_vq.data.corpora.librispeech import find_librispeech
+from audio_vq.data.corpora.recordings import recording_id
+from audio_vq.data.corpora.vctk import find_vctk
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.data.recordings import recording_id
-from audio_vq.data.vctk import find_vctk
 from audio_vq.errors import UserError
 
 

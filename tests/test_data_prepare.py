@@ -10,7 +10,7 @@ import soundfile
 
 import audio_vq.data.writer
 from audio_vq.data import prepare as preparing
-from audio_vq.data.folder import find_folder
+from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError

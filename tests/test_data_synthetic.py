@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_vq.data.corpora.synthetic import corpus as synthetic
+from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
+from audio_vq.data.corpora.synthetic.renderer import Segment, find_segments, with_margins
+from audio_vq.data.corpora.synthetic.sentences import sentences
+from audio_vq.data.corpora.synthetic.voices import make_voices
 from audio_vq.data.prepare import SplitRule
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.data.synthetic import corpus as synthetic
-from audio_vq.data.synthetic.corpus import Synthesis, prepare_synthetic
-from audio_vq.data.synthetic.espeak import Phoneme, Speech
-from audio_vq.data.synthetic.phones import ARPABET, SILENCE, arpabet
-from audio_vq.data.synthetic.renderer import Segment, find_segments, with_margins
-from audio_vq.data.synthetic.sentences import sentences
-from audio_vq.data.synthetic.voices import make_voices
 from audio_vq.errors import UserError
+from audio_vq.espeak import Phoneme, Speech
+from audio_vq.phonemes import ARPABET, SILENCE, arpabet
 
 SMALL = Synthesis(speakers=3, utterances=6)
 RULE = SplitRule()
@@ -189,7 +189,7 @@ def test_sentences_differ_and_a_larger_draw_begins_alike():
 
 
 def test_sentences_do_not_depend_on_the_process():
-    program = "from audio_vq.data.synthetic.sentences import sentences; print(sentences(20, 3)[-1])"
+    program = "from audio_vq.data.corpora.synthetic.sentences import sentences; print(sentences(20, 3)[-1])"
     environment = {"PYTHONHASHSEED": "12345"}
     printed = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_vq import VQVAE, encoding
+from audio_vq import VQVAE
 from audio_vq.audio import read_audio
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec import source as encoding
+from audio_vq.codec.encode import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
+from audio_vq.codec.source import Source, encode_sources, encode_with_latents, file_sources
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
-from audio_vq.encoding import Source, encode_sources, encode_with_latents, file_sources
-from audio_vq.models.chunks import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
 from audio_vq.models.vqvae import build_vqvae
 
 ENCODERS = {

@@ -10,8 +10,12 @@ from test_cli import call, mistake
 from test_encoding import ENCODERS, model_with
 
 from audio_vq import VQVAE
-from audio_vq.analysis import evaluate as evaluation
-from audio_vq.analysis.conversion_scores import (
+from audio_vq.analysis.judges import evaluate as evaluation
+from audio_vq.analysis.judges.evaluate import evaluate, forget
+from audio_vq.analysis.judges.models import Clip, Impression, Marks
+from audio_vq.analysis.judges.pairs import choose_pairs
+from audio_vq.analysis.judges.panel import Panel, hear
+from audio_vq.analysis.judges.scores import (
     CONDITIONS,
     FIGURES,
     Heard,
@@ -21,15 +25,11 @@ from audio_vq.analysis.conversion_scores import (
     semitones,
     summarise,
 )
-from audio_vq.analysis.evaluate import evaluate, forget
-from audio_vq.analysis.evaluation_report import BEGIN, END, with_conversion, write_section
-from audio_vq.analysis.judges import Clip, Impression, Marks
-from audio_vq.analysis.pairs import choose_pairs
-from audio_vq.analysis.panel import Panel, hear
+from audio_vq.analysis.report.evaluation_report import BEGIN, END, with_conversion, write_section
 from audio_vq.audio import write_audio
+from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
-from audio_vq.generation.drawing import SamplingOptions
 
 RATE = 16000
 
@@ -366,7 +366,7 @@ def test_forgetting_spares_what_is_not_ours(tmp_path):
 def test_command_line(model, spoken_corpus, tmp_path, monkeypatch):
     pytest.importorskip("speechmos")
     model.save_pretrained(tmp_path / "model")
-    monkeypatch.setattr("audio_vq.analysis.judges.judge_clip", fake_judge)
+    monkeypatch.setattr("audio_vq.analysis.judges.models.judge_clip", fake_judge)
     arguments = ["evaluate", tmp_path / "model", spoken_corpus, "--split", "all", "--pairs", 1, "--workers", 1]
     out, _ = call(*arguments, "--out", tmp_path / "out")
     assert "character error rate" in out

@@ -6,11 +6,11 @@ import torch
 from scipy import stats
 from test_sampling import DIM, HOP, SHAPES, all_conditioning, make_inputs, make_wavenet
 
-from audio_vq.generation import graph
-from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
-from audio_vq.generation.graph import sample_on_gpu
-from audio_vq.generation.slots import empty_slots, stack_weights, step
-from audio_vq.generation.stepper import TorchStepper
+from audio_vq.bench.stepper import TorchStepper
+from audio_vq.codec import graph
+from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
+from audio_vq.codec.graph import sample_on_gpu
+from audio_vq.codec.slots import empty_slots, stack_weights, step
 
 DEVICES = [
     "cpu",

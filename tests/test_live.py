@@ -18,10 +18,10 @@ from test_encoding import ENCODERS, model_with, noise
 
 from audio_vq.audio import resample
 from audio_vq.cli import main
+from audio_vq.codec.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
+from audio_vq.codec.live import FixedGain, RunningGain, Voice, convert_live, latency_of
+from audio_vq.codec.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header
 from audio_vq.errors import UserError
-from audio_vq.live.conversion import FixedGain, RunningGain, Voice, convert_live, latency_of
-from audio_vq.live.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
-from audio_vq.live.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header
 from audio_vq.loudness import LoudnessMeter
 
 

@@ -19,7 +19,7 @@ def test_wheel_works_outside_the_checkout(tmp_path):
     presets = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*.yaml")}
     assert presets
     assert {f"audio_vq/{preset}" for preset in presets} <= set(names)
-    assert "audio_vq/analysis/report.html.j2" in names
+    assert "audio_vq/analysis/report/report.html.j2" in names
     assert not [name for name in names if name.startswith(("tests", "recipes"))]
 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.prior import CachedPrior, sample_units, unit_bits
 from audio_vq.config import PriorConfig, TrainConfig
 from audio_vq.data.prepared import CorpusHeader, PreparedCorpus, SplitSize, Utterance
 from audio_vq.errors import UserError
-from audio_vq.generation.drawing import SamplingOptions
-from audio_vq.generation.units import CachedPrior, sample_units, unit_bits
 from audio_vq.models.prior import build_prior, rotary, rotate
 from audio_vq.training.ngrams import Ngrams
 from audio_vq.training.prior_task import PriorTask, encode_splits

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 from report_case import make_case
 
-from audio_vq.analysis import clips
-from audio_vq.analysis.report import write_report
+from audio_vq.analysis.report import clips
+from audio_vq.analysis.report.report import write_report
 from audio_vq.audio import opus_bytes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")

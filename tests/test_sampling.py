@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from audio_vq.audio import mu_law_decode
+from audio_vq.bench.stepper import TorchStepper
+from audio_vq.codec import conditioning, workers
+from audio_vq.codec.conditioning import conditioning_chunks
+from audio_vq.codec.decode import sample_waveforms
+from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
+from audio_vq.codec.graph import sample_on_gpu
+from audio_vq.codec.sampler import Sampler
 from audio_vq.errors import UserError
-from audio_vq.generation import conditioning, workers
-from audio_vq.generation.conditioning import conditioning_chunks
-from audio_vq.generation.drawing import SamplingOptions, draw, random_stream
-from audio_vq.generation.graph import sample_on_gpu
-from audio_vq.generation.sampler import Sampler
-from audio_vq.generation.stepper import TorchStepper
-from audio_vq.generation.waveform import sample_waveforms
 from audio_vq.kernels import wavenet_step
 from audio_vq.kernels.cpu import HAS_VECTORS
 from audio_vq.kernels.drawing import exp

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from test_encoding import ENCODERS, model_with
 from test_sampling import DIM, HOP, make_wavenet
 
+from audio_vq.codec.conditioning import BLOCK_UNITS
+from audio_vq.codec.decode import sample_waveforms
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.streaming import WaveformStream
 from audio_vq.errors import UserError
-from audio_vq.generation.conditioning import BLOCK_UNITS
-from audio_vq.generation.drawing import SamplingOptions
-from audio_vq.generation.streaming import WaveformStream
-from audio_vq.generation.waveform import sample_waveforms
 
 CODES = 12
 

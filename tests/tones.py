@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from audio_vq.analysis.alignments import Alignment, write_alignment
+from audio_vq.analysis.alignment.alignments import Alignment, write_alignment
 from audio_vq.data.prepare import SplitRule, complete
 from audio_vq.data.writer import CorpusWriter, Spoken
 

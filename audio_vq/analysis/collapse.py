@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from audio_vq.analysis.plots import ACCENT, INK, SECOND, STYLE, to_svg
+from audio_vq.analysis.report.plots import ACCENT, INK, SECOND, STYLE, to_svg
 from audio_vq.checkpoint import config_from
 from audio_vq.config import ModelConfig, hop_length
 from audio_vq.errors import UserError

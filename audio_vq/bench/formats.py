@@ -9,9 +9,9 @@ from audio_vq.audio import mu_law_encode
 from audio_vq.bench.decoder import Decoder
 from audio_vq.bench.measurement import Measurement
 from audio_vq.bench.sampling import supported_precisions
-from audio_vq.generation.drawing import SamplingOptions
-from audio_vq.generation.sampler import Precision
-from audio_vq.generation.waveform import sample_waveforms, teacher_forced_logits
+from audio_vq.codec.decode import sample_waveforms, teacher_forced_logits
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.sampler import Precision
 
 NAMES: dict[Precision, str] = {
     "bfloat16": "wavenet_bfloat16_kl_nats_per_sample",

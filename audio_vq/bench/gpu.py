@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from audio_vq.bench.decoder import Decoder
 from audio_vq.bench.measurement import Budget, Measurement, take_turns
 from audio_vq.bench.sampling import plain_sampler
-from audio_vq.generation.drawing import SamplingOptions
-from audio_vq.generation.waveform import sample_waveforms
+from audio_vq.codec.decode import sample_waveforms
+from audio_vq.codec.drawing import SamplingOptions
 
 STREAMS = (256, 2048)
 NAMES = tuple(

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from audio_vq.bench.measurement import Budget, Measurement, take_turns
+from audio_vq.codec.drawing import SamplingOptions, draw
+from audio_vq.codec.prior import sample_units
 from audio_vq.config import PriorConfig
-from audio_vq.generation.drawing import SamplingOptions, draw
-from audio_vq.generation.units import sample_units
 from audio_vq.models.prior import PriorModel, build_prior
 
 PLAIN, CACHED = "prior_plain_units_per_s", "prior_units_per_s"

@@ -17,9 +17,9 @@ from audio_vq.bench.measurement import Budget, Measurement
 from audio_vq.bench.training import NAMES as TRAINING_NAMES
 from audio_vq.bench.training import measure_training
 from audio_vq.config import PriorConfig, TrainConfig
-from audio_vq.data.progress import progress_bar
 from audio_vq.errors import UserError
 from audio_vq.pretrained import VQVAE
+from audio_vq.progress import progress_bar
 
 Wanted = Callable[[str], bool]
 

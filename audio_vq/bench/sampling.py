@@ -8,10 +8,10 @@ import torch
 from audio_vq.bench.decoder import Decoder
 from audio_vq.bench.machine import available_cpus, best_width, multiply_adds
 from audio_vq.bench.measurement import Budget, Measurement, Rates, take_turns
-from audio_vq.generation.drawing import SamplingOptions, draw
-from audio_vq.generation.sampler import Precision, choose_precision
-from audio_vq.generation.stepper import TorchStepper
-from audio_vq.generation.waveform import sample_waveforms
+from audio_vq.bench.stepper import TorchStepper
+from audio_vq.codec.decode import sample_waveforms
+from audio_vq.codec.drawing import SamplingOptions, draw
+from audio_vq.codec.sampler import Precision, choose_precision
 from audio_vq.kernels.cpu import HAS_VECTORS
 
 PLAIN, PLAIN_BATCHED = "wavenet_plain_samples_per_s", "wavenet_plain_batched_samples_per_s"

@@ -25,9 +25,9 @@ def align(prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = Fals
 
     Example: audio-vq align data/vctk data/vctk-phones
     """
-    from audio_vq.analysis.align import align_corpus, plan_alignment
+    from audio_vq.analysis.alignment.align import align_corpus, plan_alignment
     from audio_vq.data.prepared import PreparedCorpus
-    from audio_vq.data.progress import progress_bar
+    from audio_vq.progress import progress_bar
 
     corpus = PreparedCorpus.open(prepared)
     plan = plan_alignment(corpus, out, force=force)

@@ -107,8 +107,8 @@ def _several(
     inputs: list[str], settings: Callable[[], Settings], kind: str, out: Path, command: str, force: bool
 ) -> dict[str, Any]:
     """A checkpoint is analysed into a folder of its own in `out`, unless an interrupted call has done it before."""
-    from audio_vq.analysis.compare import Analyzed, names_of, read_report, write_compare
-    from audio_vq.analysis.sweep import write_sweep
+    from audio_vq.analysis.report.compare import Analyzed, names_of, read_report, write_compare
+    from audio_vq.analysis.report.sweep import write_sweep
 
     refuse_existing([out / f"{kind}.json", out / f"{kind}.html"], force)
     prepared = Path(inputs[-1]) if (Path(inputs[-1]) / "corpus.json").is_file() else None
@@ -137,9 +137,9 @@ def _several(
 
 def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> dict[str, Any]:
     """metrics.json, atlas.json and report.html of one checkpoint; returns the content of the first."""
-    from audio_vq.analysis.analyze import analyze as measure
-    from audio_vq.analysis.report import write_report
-    from audio_vq.analysis.selection import open_aligned, select_utterances
+    from audio_vq.analysis.measures.analyze import analyze as measure
+    from audio_vq.analysis.measures.selection import open_aligned, select_utterances
+    from audio_vq.analysis.report.report import write_report
     from audio_vq.pretrained import VQVAE, UnitPrior
 
     model = VQVAE.from_pretrained(checkpoint, settings.device)

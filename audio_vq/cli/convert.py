@@ -20,7 +20,7 @@ from audio_vq.cli.options import (
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
-    from audio_vq.generation.drawing import SamplingOptions
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
 
@@ -54,7 +54,7 @@ def convert(
 
     Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
     """
-    from audio_vq.generation.drawing import SamplingOptions
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
     options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
@@ -65,7 +65,7 @@ def convert(
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
         model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
-        from audio_vq.live.conversion import Voice
+        from audio_vq.codec.live import Voice
 
         run_live(model, listened, Voice(targets[0], temperature, top_p, seed), file)
         return
@@ -89,9 +89,9 @@ def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
 def _convert_files(model: "VQVAE", files: dict[tuple[Path, str], Path], options: "SamplingOptions") -> None:
     """Writes the files, named by recording and speaker."""
     from audio_vq.audio import write_audio
-    from audio_vq.conversion import Wish, convert_all
-    from audio_vq.data.progress import progress_bar
-    from audio_vq.encoding import file_sources
+    from audio_vq.codec.conversion import Wish, convert_all
+    from audio_vq.codec.source import file_sources
+    from audio_vq.progress import progress_bar
 
     recordings = list(dict.fromkeys(path for path, _ in files))
     sources = file_sources(recordings, model.sample_rate)

@@ -36,9 +36,9 @@ def decode(
     Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
     """
     from audio_vq.audio import write_audio
-    from audio_vq.data.progress import progress_bar
-    from audio_vq.generation.drawing import SamplingOptions
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
+    from audio_vq.progress import progress_bar
     from audio_vq.units import read_units
 
     options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)

@@ -20,8 +20,8 @@ def encode(
     Example: audio-vq encode runs/vctk recordings/ --out units.jsonl
     """
     from audio_vq.audio import find_audio_files
+    from audio_vq.codec.source import corpus_sources, encode_to_file, file_sources
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus
-    from audio_vq.encoding import corpus_sources, encode_to_file, file_sources
     from audio_vq.pretrained import VQVAE
 
     refuse_existing([out], force)

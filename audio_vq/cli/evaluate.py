@@ -41,16 +41,16 @@ def evaluate(
     Example: audio-vq evaluate runs/vctk data/vctk --out reports/vctk
     """
     refuse_existing([out / "conversion.json"], force)
-    from audio_vq.analysis.judges import judge_clip, judge_versions, require_judges
+    from audio_vq.analysis.judges.models import judge_clip, judge_versions, require_judges
 
     require_judges()
-    from audio_vq.analysis.evaluate import evaluate as measure
-    from audio_vq.analysis.evaluate import forget
-    from audio_vq.analysis.evaluation_report import refuse_foreign_report, write_section
-    from audio_vq.analysis.pairs import choose_pairs
-    from audio_vq.analysis.panel import Panel
+    from audio_vq.analysis.judges.evaluate import evaluate as measure
+    from audio_vq.analysis.judges.evaluate import forget
+    from audio_vq.analysis.judges.pairs import choose_pairs
+    from audio_vq.analysis.judges.panel import Panel
+    from audio_vq.analysis.report.evaluation_report import refuse_foreign_report, write_section
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.data.prepared import PreparedCorpus
-    from audio_vq.generation.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
     refuse_foreign_report(out, force)
@@ -78,8 +78,8 @@ def evaluate(
 
 def _summary(conversion: dict[str, Any], out: Path) -> str:
     """Each figure beside its anchors."""
-    from audio_vq.analysis.conversion_scores import CONDITIONS
-    from audio_vq.analysis.evaluation_report import shown_figures
+    from audio_vq.analysis.judges.scores import CONDITIONS
+    from audio_vq.analysis.report.evaluation_report import shown_figures
 
     lines = [f"{'':24}" + "".join(f"{name:>28}" for name in CONDITIONS)]
     lines += [

@@ -11,8 +11,8 @@ from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.audio import Waveform
-    from audio_vq.live.conversion import Voice
-    from audio_vq.live.follow import Ending
+    from audio_vq.codec.follow import Ending
+    from audio_vq.codec.live import Voice
     from audio_vq.pretrained import VQVAE
 
 PIPE = Path("-")
@@ -28,7 +28,7 @@ class LiveInput:
     idle_seconds: float  # after which a file that has not grown has ended
 
     def pieces(self, ending: "Ending") -> Iterator[bytes]:
-        from audio_vq.live.follow import follow_file, follow_pipe
+        from audio_vq.codec.follow import follow_file, follow_pipe
 
         if self.path == PIPE:
             return follow_pipe(sys.stdin.buffer, ending)
@@ -59,8 +59,8 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
 
 def run_live(model: "VQVAE", live: LiveInput, voice: "Voice", out: Path) -> None:
     """Writes the conversion as it is made. Ctrl-C ends the input; what was heard by then is finished first."""
-    from audio_vq.live.conversion import FixedGain, RunningGain, convert_live
-    from audio_vq.live.follow import ended_by_interrupt
+    from audio_vq.codec.follow import ended_by_interrupt
+    from audio_vq.codec.live import FixedGain, RunningGain, convert_live
 
     gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain(live.gain_db)
 
@@ -80,7 +80,7 @@ def run_live(model: "VQVAE", live: LiveInput, voice: "Voice", out: Path) -> None
 
 def _write(blocks: "Iterator[Waveform]", out: Path, sample_rate: int) -> int:
     """Returns the number of samples; a file appears with the first of them."""
-    from audio_vq.live.wav import WavWriter
+    from audio_vq.codec.wav import WavWriter
 
     first = next(blocks)
     with WavWriter(sys.stdout.buffer if out == PIPE else out, sample_rate) as writer:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from audio_vq.data.corpora.recordings import RecordingSet
     from audio_vq.data.prepare import Processing, SplitRule
     from audio_vq.data.prepared import CorpusHeader
-    from audio_vq.data.recordings import RecordingSet
 
 prepare_app = typer.Typer(
     name="prepare",
@@ -51,7 +51,7 @@ def vctk(
 
     Example: audio-vq prepare vctk VCTK-Corpus-0.92 data/vctk --test-speakers p225,p226
     """
-    from audio_vq.data.vctk import find_vctk
+    from audio_vq.data.corpora.vctk import find_vctk
 
     processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
     _prepare(find_vctk(src), out, processing, rule, workers=workers, force=force, json=json)
@@ -74,7 +74,7 @@ def librispeech(
 
     Example: audio-vq prepare librispeech LibriSpeech/train-clean-100 data/libri
     """
-    from audio_vq.data.librispeech import find_librispeech
+    from audio_vq.data.corpora.librispeech import find_librispeech
 
     processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
     _prepare(find_librispeech(src), out, processing, rule, workers=workers, force=force, json=json)
@@ -101,7 +101,7 @@ def folder(
 
     Example: audio-vq prepare folder recordings data/mine --manifest recordings/list.csv
     """
-    from audio_vq.data.folder import find_folder, find_listed
+    from audio_vq.data.corpora.folder import find_folder, find_listed
 
     recordings = find_folder(src) if manifest is None else find_listed(src, manifest)
     processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)
@@ -124,7 +124,7 @@ def synthetic(
 
     Example: audio-vq prepare synthetic data/synthetic --speakers 24 --utterances 100
     """
-    from audio_vq.data.synthetic.corpus import Synthesis, prepare_synthetic
+    from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
 
     synthesis = Synthesis(speakers, utterances, seed, sample_rate)
     rule = _rule(seed, test_speakers)

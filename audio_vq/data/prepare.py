@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from audio_vq.audio import read_audio, to_pcm16, trim_silence
-from audio_vq.data.parallel import in_order
+from audio_vq.data.corpora.recordings import Recording, RecordingSet
 from audio_vq.data.prepared import SPLITS, CorpusHeader, Skipped, SplitSize, Utterance
-from audio_vq.data.progress import progress_bar
-from audio_vq.data.recordings import Recording, RecordingSet
 from audio_vq.data.splits import UNASSIGNED, assign_splits
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
 from audio_vq.loudness import normalise_loudness
+from audio_vq.parallel import in_order
+from audio_vq.progress import progress_bar
 
 SILENT_PEAK = 0.001  # -60 dB: some 30 steps of 16 bits, no speech can be heard in it
 SHORTEST_SECONDS = 0.3

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec.prior import unit_bits
+from audio_vq.codec.source import corpus_sources, encode_to_file, units_digest
 from audio_vq.config import PriorConfig, TrainConfig, as_dict
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.encoding import corpus_sources, encode_to_file, units_digest
 from audio_vq.errors import UserError
-from audio_vq.generation.units import unit_bits
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE
 from audio_vq.training.loop import StepResult, Validation

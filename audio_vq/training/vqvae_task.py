@@ -9,11 +9,11 @@ from torch import nn
 
 from audio_vq.audio import write_audio
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec.decode import SamplingOptions, sample_waveforms
 from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
-from audio_vq.generation.waveform import SamplingOptions, sample_waveforms
 from audio_vq.models.vqvae import VQVAEModel, build_vqvae
 from audio_vq.training.bottlenecks import GaussianSchedule, QuantizerSchedule, Schedule
 from audio_vq.training.loop import StepResult, Validation

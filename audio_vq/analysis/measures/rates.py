@@ -1,0 +1,156 @@
+"""What the units cost in bits, and how far their speech is from the recording."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audio_vq.analysis.measures.coding import encode, frequency_tables, ideal_bits
+from audio_vq.analysis.measures.encoded import EncodedUtterance
+from audio_vq.audio import log_mel
+from audio_vq.codec.prior import unit_probabilities
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.units import run_lengths
+
+if TYPE_CHECKING:
+    from audio_vq.pretrained import VQVAE, UnitPrior
+
+TOGETHER = 32  # utterances whose probabilities are in memory
+DECODED = 8  # utterances
+DECODED_SECONDS = 2.0  # of each, from its beginning
+FRAME_SECONDS = 0.01
+MEL_RANGE_DB = 60.0  # below the loudest band of the recording; what is weaker counts as that weak
+DB_PER_NEPER = 20 / np.log(10)
+BOOTSTRAP_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class CodedRate:
+    """Units written by an arithmetic coder under one model of them, all utterances in one stream."""
+
+    bits_per_unit: float
+    bits_per_second: float
+    ideal_bits_per_second: float  # the model's cross-entropy
+    utterances: int
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """How long units last before another follows, in units."""
+
+    mean: float
+    median: float
+    p90: float
+    repeated: float  # share of units equal to the one before
+
+
+@dataclass(frozen=True)
+class LogMelDistance:
+    """Root mean square over 80 mel bands, mean over 10 ms frames, between recording and decoded units."""
+
+    db: float
+    ci95: tuple[float, float]  # by bootstrap over utterances
+    other_utterance_db: float  # the same between recordings and the decoded units of other utterances
+    utterances: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The contract's `rates`."""
+
+    fixed_bits_per_second: float  # log2 K at the unit rate
+    unigram: CodedRate  # unit frequencies of the mapping utterances
+    prior: CodedRate | None  # None: no prior was given, or it knows no speaker of the split
+    runs: RunLengths
+    audio_bits_per_sample: float | None  # of the decoder given the true units
+    audio_bits_per_second: float | None
+    mu_law_bits_per_second: float  # 8 bits per sample
+    log_mel_distance: LogMelDistance | None  # None: no speaker of the split is known to the model
+
+    def figures(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def unigram_rate(
+    mapping: Sequence[np.ndarray], chosen: Sequence[np.ndarray], codebook_size: int, unit_rate_hz: float
+) -> CodedRate:
+    """Units of the chosen utterances coded with the frequencies of the mapping ones, each counted once more."""
+    counts = np.bincount(np.concatenate(mapping), minlength=codebook_size) + 1
+    table = frequency_tables(counts / counts.sum())
+    units = np.concatenate(chosen)
+    bits = len(encode(units.tolist(), repeat(table.tolist())))
+    return _rate(bits, ideal_bits(units, table), len(units), unit_rate_hz, len(chosen))
+
+
+def prior_rate(prior: "UnitPrior", chosen: Sequence[EncodedUtterance], unit_rate_hz: float) -> CodedRate | None:
+    """Units of those chosen utterances whose speaker the prior knows, coded with its probabilities."""
+    known = [each for each in chosen if each.utterance.speaker in prior.info.speakers]
+    if not known:
+        return None
+    ideal = 0.0
+
+    def tables() -> Iterator[list[int]]:
+        nonlocal ideal
+        for first in range(0, len(known), TOGETHER):
+            some = known[first : first + TOGETHER]
+            speakers = [prior.info.speaker_index(each.utterance.speaker) for each in some]
+            probabilities = unit_probabilities(prior.network, [each.units for each in some], speakers)
+            for each, rows in zip(some, probabilities, strict=True):
+                table = frequency_tables(rows)
+                ideal += ideal_bits(each.units, table)
+                yield from table.tolist()
+
+    units = np.concatenate([each.units for each in known])
+    bits = len(encode(units.tolist(), tables()))
+    return _rate(bits, ideal, len(units), unit_rate_hz, len(known))
+
+
+def _rate(bits: int, ideal: float, num_units: int, unit_rate_hz: float, utterances: int) -> CodedRate:
+    per_unit = bits / num_units
+    return CodedRate(per_unit, per_unit * unit_rate_hz, ideal / num_units * unit_rate_hz, utterances)
+
+
+def run_statistics(chosen: Sequence[np.ndarray]) -> RunLengths:
+    lengths = np.concatenate([run_lengths(units).lengths for units in chosen])
+    median, p90 = np.percentile(lengths, [50, 90])
+    followers = sum(len(units) - 1 for units in chosen)
+    repeated = int(lengths.sum() - len(lengths)) / followers if followers else 0.0
+    return RunLengths(float(lengths.mean()), float(median), float(p90), repeated)
+
+
+def log_mel_distance(
+    model: "VQVAE", corpus: PreparedCorpus, chosen: Sequence[EncodedUtterance], *, seed: int
+) -> LogMelDistance | None:
+    """Decodes the beginnings of a few utterances, drawn by seed, in their own speakers' voices."""
+    known = [each for each in chosen if each.utterance.speaker in model.speakers]
+    if not known:
+        return None
+    order = np.random.default_rng(seed).permutation(len(known))
+    some = [known[index] for index in order[:DECODED]]
+    num_units = max(1, round(DECODED_SECONDS * model.unit_rate_hz))
+    units = [each.units[:num_units] for each in some]
+    decoded = model.decode_many(units, [each.utterance.speaker for each in some], seed=seed)
+    recordings = [corpus.waveform(each.utterance) for each in some]
+    distances = np.array([mel_distance_db(*pair, model.sample_rate) for pair in zip(recordings, decoded, strict=True)])
+    others = [*decoded[1:], decoded[0]]
+    pairs = zip(recordings, others, strict=True)
+    resamples = np.random.default_rng(seed).integers(len(some), size=(BOOTSTRAP_RESAMPLES, len(some)))
+    low, high = np.percentile(distances[resamples].mean(axis=1), [2.5, 97.5])
+    return LogMelDistance(
+        db=float(distances.mean()),
+        ci95=(float(low), float(high)),
+        other_utterance_db=float(np.mean([mel_distance_db(*pair, model.sample_rate) for pair in pairs])),
+        utterances=len(some),
+    )
+
+
+def mel_distance_db(recording: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float:
+    """Of the stretch that both have: root mean square over bands, mean over frames, in dB."""
+    length = min(len(recording), len(decoded))
+    hop = round(FRAME_SECONDS * sample_rate)
+    one, other = (DB_PER_NEPER * log_mel(each[:length], sample_rate, hop) for each in (recording, decoded))
+    floor = one.max() - MEL_RANGE_DB
+    difference = np.maximum(one, floor) - np.maximum(other, floor)
+    return float(np.sqrt((difference**2).mean(axis=0)).mean())

@@ -1,0 +1,130 @@
+"""Which utterances teach the unit → phone map and which are scored: never the same ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from audio_vq.analysis.alignment.alignments import Alignment, find_alignment, read_alignment
+from audio_vq.data.prepared import PreparedCorpus, Utterance
+from audio_vq.errors import UserError
+
+
+@dataclass(frozen=True)
+class AlignedCorpus:
+    """A prepared corpus and the folder of its alignments."""
+
+    corpus: PreparedCorpus
+    folder: Path
+
+    def alignment(self, utterance: Utterance) -> Alignment | None:
+        """The utterance's alignment; None when it has none. Raises UserError when the file is malformed."""
+        path = find_alignment(self.folder, utterance.speaker, utterance.id)
+        return read_alignment(path) if path else None
+
+    def aligned(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+        """Those that have an alignment."""
+        return tuple(each for each in utterances if find_alignment(self.folder, each.speaker, each.id))
+
+
+def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedCorpus:
+    """Open a prepared corpus of this sample rate in Hz, and its alignments.
+
+    Raises:
+        UserError: either folder is not what it should be.
+    """
+    if not alignments.is_dir():
+        raise UserError(f"{alignments}: no such folder; expected <speaker>/<id>.lab in it (see audio-vq align)")
+    return AlignedCorpus(PreparedCorpus.open(prepared, sample_rate), alignments)
+
+
+@dataclass(frozen=True)
+class Selection:
+    mapping_corpus: AlignedCorpus
+    mapping: tuple[Utterance, ...]  # of mapping_corpus, all with an alignment
+    mapping_name: str  # for people
+    scored_corpus: AlignedCorpus
+    split: str
+    chosen: tuple[Utterance, ...]  # of scored_corpus: the units' statistics are taken from these
+    scored: tuple[Utterance, ...]  # those of `chosen` that have an alignment
+
+
+def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus | None) -> Selection:
+    """Score `split`; learn the map on all of `mapping` where given, else on the train split.
+
+    Where training utterances are themselves to be scored and nothing else can teach the map, every other
+    training sentence teaches it and the rest are scored: no sentence serves both.
+
+    Raises:
+        UserError: no such split, an empty one, or no alignments for the one or the other purpose.
+    """
+    chosen = scored.corpus.select(split)
+    if not chosen:
+        raise UserError(f"{scored.corpus.folder} has no {split} utterance; choose another --split")
+    if mapping is None:
+        teachers, name = scored.corpus.select("train"), "train split"
+        if split in ("train", "all"):
+            teachers, name = _every_other_sentence(teachers), "every other sentence of the train split"
+            chosen = _without(chosen, teachers)
+        mapping = scored
+    else:
+        teachers, name = _without(mapping.corpus.utterances, chosen), str(mapping.corpus.folder)
+    return Selection(
+        mapping_corpus=mapping,
+        mapping=_some_aligned(mapping, teachers, f"to learn the unit → phone map from ({name})"),
+        mapping_name=name,
+        scored_corpus=scored,
+        split=split,
+        chosen=chosen,
+        scored=_some_aligned(scored, chosen, f"to score ({split})"),
+    )
+
+
+def at_most(selection: Selection, hours: float, *, seed: int) -> Selection:
+    """The same with no more than about so many hours of mapping and of chosen utterances, drawn at random."""
+    chosen = _drawn(selection.chosen, hours * 3600 * selection.scored_corpus.corpus.sample_rate, seed)
+    kept = set(chosen)
+    return replace(
+        selection,
+        mapping=_drawn(selection.mapping, hours * 3600 * selection.mapping_corpus.corpus.sample_rate, seed),
+        chosen=chosen,
+        scored=tuple(each for each in selection.scored if each in kept),
+    )
+
+
+def _drawn(utterances: tuple[Utterance, ...], most_samples: float, seed: int) -> tuple[Utterance, ...]:
+    """In their order, so many of them in random order as begin within the first `most_samples`."""
+    order = np.random.default_rng(seed).permutation(len(utterances))
+    lengths = np.array([utterances[index].num_samples for index in order])
+    kept = order[np.cumsum(lengths) - lengths < most_samples]
+    return tuple(utterances[index] for index in np.sort(kept))
+
+
+def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
+    aligned = source.aligned(utterances)
+    if aligned:
+        return aligned
+    if not utterances:
+        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments")
+    first = utterances[0]
+    raise UserError(
+        f"none of {len(utterances)} utterances {purpose} has an alignment in {source.folder}; "
+        f"expected for instance {source.folder / first.speaker / first.id}.lab (see audio-vq align)"
+    )
+
+
+def _every_other_sentence(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+    sentences = sorted({sentence(utterance) for utterance in utterances})
+    kept = set(sentences[::2])
+    return tuple(utterance for utterance in utterances if sentence(utterance) in kept)
+
+
+def sentence(utterance: Utterance) -> str:
+    """What is said: utterances that share it must not both teach and be scored. Its name where no text is known."""
+    return " ".join((utterance.text or utterance.id).lower().split())
+
+
+def _without(utterances: Sequence[Utterance], others: Sequence[Utterance]) -> tuple[Utterance, ...]:
+    names = {(other.speaker, other.id) for other in others}
+    return tuple(each for each in utterances if (each.speaker, each.id) not in names)

@@ -1,0 +1,224 @@
+"""The section of report.html that shows a conversion.json: figures beside their anchors, and clips to listen to."""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audio_vq.analysis.judges.scores import CONDITIONS, FIGURES
+from audio_vq.analysis.report.templates import page_part, page_template
+from audio_vq.audio import flac_bytes, read_audio
+from audio_vq.errors import UserError
+from audio_vq.files import atomic_write_text
+
+HEARD_PAIRS = 6  # whose sound lies inside the page
+BEGIN, END = "<!-- conversion -->", "<!-- end of conversion -->"  # both templates have them
+COLUMNS = {
+    "converted": "converted",
+    "reconstructed": "reconstructed",
+    "real_target": "real target",
+    "real_source": "real source",
+}
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How a figure is written and between which values its plot lies."""
+
+    name: str
+    key: str
+    pattern: str
+    low: float
+    high: float
+    better: str = "higher is better"
+
+
+SCALES = (
+    _Scale("similarity to target", "target_similarity", "{:.2f}", 0, 1),
+    _Scale("similarity to source", "source_similarity", "{:.2f}", 0, 1, "lower is better"),
+    _Scale("nearer to target", "target_preferred", "{:.0%}", 0, 1),
+    _Scale("character error rate", "character_error_rate", "{:.0%}", 0, 1, "lower is better"),
+    _Scale("… against another text", "character_error_rate_shuffled", "{:.0%}", 0, 1, "chance"),
+    _Scale("DNSMOS overall", "dnsmos.ovrl", "{:.2f}", 1, 5),
+    _Scale("DNSMOS signal", "dnsmos.sig", "{:.2f}", 1, 5),
+    _Scale("DNSMOS background", "dnsmos.bak", "{:.2f}", 1, 5),
+    _Scale("F0 error (semitones)", "f0_median_error_semitones", "{:.1f}", 0, 12, "lower is better"),
+    _Scale("voicing agreement", "voicing_agreement", "{:.0%}", 0, 1),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of one condition; places are shares of the plot's width."""
+
+    condition: str
+    value: str
+    interval: str
+    n: int
+    place: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    better: str
+    low: str  # ends of the axis
+    high: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Player:
+    condition: str
+    heard: str
+    sound: str  # address of the clip, or the clip itself
+
+
+@dataclass(frozen=True)
+class HeardPair:
+    source: str
+    target: str
+    text: str
+    real_target_text: str | None
+    players: tuple[Player, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationSection:
+    """What evaluate.html.j2 shows."""
+
+    summary: str
+    columns: tuple[str, ...]
+    conditions: Mapping[str, str]  # name → what it is
+    figures: tuple[Row, ...]
+    definitions: Mapping[str, str]
+    embedded: tuple[HeardPair, ...]
+    linked: tuple[HeardPair, ...]
+    facts: Mapping[str, str]
+
+
+def evaluation_section(conversion: Mapping[str, Any], folder: Path) -> EvaluationSection:
+    """From the content of conversion.json, and the folder it lies in, whose clips are read."""
+    clips = conversion["clips"]
+    return EvaluationSection(
+        summary=f"{conversion['pairs']} pairs of a recording ({conversion['split']} split, "
+        f"{_speakers(conversion['source_speakers'])}) and another voice "
+        f"({_speakers(conversion['target_speakers'])}), judged by models that know nothing of this one. "
+        "Intervals: 95 %, bootstrap over recordings.",
+        columns=tuple(COLUMNS.values()),
+        conditions={COLUMNS[name]: meaning for name, meaning in CONDITIONS.items()},
+        figures=shown_figures(conversion),
+        definitions=FIGURES,
+        embedded=tuple(_heard_pair(clip, folder, embed=True) for clip in _of_different_targets(clips)),
+        linked=tuple(_heard_pair(clip, folder, embed=False) for clip in clips),
+        facts=_facts(conversion),
+    )
+
+
+def _speakers(names: Sequence[str]) -> str:
+    return f"{len(names)} speaker{'s' if len(names) > 1 else ''}"
+
+
+def _of_different_targets(clips: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A few pairs, of different targets as far as there are."""
+    turns = Counter[str]()
+    ranked = []
+    for clip in clips:
+        ranked.append((turns[clip["target"]], clip))
+        turns[clip["target"]] += 1
+    return [clip for _, clip in sorted(ranked, key=lambda each: each[0])[:HEARD_PAIRS]]
+
+
+def shown_figures(conversion: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Every figure with its interval, by condition."""
+    return tuple(
+        Row(
+            scale.name,
+            scale.better,
+            scale.pattern.format(scale.low),
+            scale.pattern.format(scale.high),
+            tuple(_cell(scale, name, conversion[name]) for name in CONDITIONS),
+        )
+        for scale in SCALES
+    )
+
+
+def _cell(scale: _Scale, condition: str, figures: Mapping[str, Any]) -> Cell:
+    figure: Any = figures
+    for key in scale.key.split("."):
+        figure = figure[key]
+    if figure["value"] is None:
+        return Cell(condition, "–", "", 0, None, None, None)
+    low, high = figure["ci95"]
+
+    def place(value: float) -> float:
+        return min(1.0, max(0.0, (value - scale.low) / (scale.high - scale.low)))
+
+    interval = f"({scale.pattern.format(low)} to {scale.pattern.format(high)})"
+    shown = scale.pattern.format(figure["value"])
+    return Cell(condition, shown, interval, figure["n"], place(figure["value"]), place(low), place(high))
+
+
+def _heard_pair(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> HeardPair:
+    def sound(file: str) -> str:
+        if not embed or not (folder / file).is_file():
+            return file
+        audio = read_audio(folder / file)
+        encoded = base64.b64encode(flac_bytes(audio.waveform, audio.sample_rate)).decode()
+        return f"data:audio/flac;base64,{encoded}"
+
+    players = tuple(
+        Player(COLUMNS[condition], clip["heard"][condition], sound(file)) for condition, file in clip["files"].items()
+    )
+    return HeardPair(clip["source"], clip["target"], clip["text"], clip["real_target_text"], players)
+
+
+def _facts(conversion: Mapping[str, Any]) -> dict[str, str]:
+    skipped = conversion["skipped"]
+    judges = ", ".join(f"{name} {version}" for name, version in conversion["judges"].items())
+    references = [str(each) for each in sorted(conversion["references_per_speaker"].values())]
+    return {
+        "judges": f"{judges}; F0 by pYIN (librosa)",
+        "not judged": ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in skipped.items()),
+        "reference recordings per speaker": " to ".join(dict.fromkeys((references[0], references[-1]))),
+        "conversions": f"{conversion['checkpoint']}, temperature {conversion['temperature']:g}, "
+        f"top-p {conversion['top_p']:g}, seed {conversion['seed']}",
+        "corpus": conversion["corpus"],
+        "command": conversion["command"],
+    }
+
+
+def with_conversion(page: str, folder: Path) -> str:
+    """The page with the section of `folder`/conversion.json, which replaces an earlier one; unchanged without it."""
+    path = folder / "conversion.json"
+    if not path.is_file() or BEGIN not in page:
+        return page
+    conversion = json.loads(path.read_text(encoding="utf-8"))
+    section = page_template("evaluate.html.j2").render(evaluation=evaluation_section(conversion, folder))
+    before, rest = page.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n{section}\n{END}{rest.split(END, 1)[1]}"
+
+
+def refuse_foreign_report(folder: Path, force: bool) -> None:
+    """Raises UserError where the section would have to replace a page that has no place for it."""
+    report = folder / "report.html"
+    if report.is_file() and not force and BEGIN not in report.read_text(encoding="utf-8"):
+        raise UserError(f"{report} has no place for conversions; run analyze again, or give --force or another --out")
+
+
+def write_section(folder: Path) -> None:
+    """Show `folder`/conversion.json in `folder`/report.html: in the report of analyze, or in a page of its own."""
+    report = folder / "report.html"
+    page = report.read_text(encoding="utf-8") if report.is_file() else ""
+    if BEGIN not in page:
+        conversion = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
+        page = page_template("evaluate_page.html.j2").render(
+            title=f"Voice conversion by {conversion['checkpoint']}",
+            style=page_part("report.css"),
+        )
+    atomic_write_text(report, with_conversion(page, folder))

@@ -1,0 +1,189 @@
+"""`report.html`: one self-contained page with the figures of an analysis, their controls, plots, atlas and sound."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from audio_vq.analysis.measures.analyze import Analysis
+from audio_vq.analysis.measures.phone_classes import CLASS_COLOURS, DARK_CLASSES
+from audio_vq.analysis.report import plots, samples, tables
+from audio_vq.analysis.report.atlas import Atlas, make_atlas
+from audio_vq.analysis.report.clips import make_clips
+from audio_vq.analysis.report.evaluation_report import with_conversion
+from audio_vq.analysis.report.score_plots import Mark, draw_scores
+from audio_vq.analysis.report.templates import page_part, page_template
+from audio_vq.files import atomic_write_text
+from audio_vq.units import run_lengths
+
+if TYPE_CHECKING:
+    from audio_vq.pretrained import VQVAE
+
+SCRIPTS = ("sound.js", "charts.js", "clip_picture.js", "atlas.js", "report.js")  # in the order they need each other
+MATRIX_CAPTION = (
+    "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A "
+    "unit that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit "
+    "is mapped to it. Scored utterances only."
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    svg: Markup
+    caption: str
+
+
+def write_report(
+    model: "VQVAE", analysis: Analysis, metrics: Mapping[str, Any], facts: Mapping[str, str], out: Path, *, seed: int
+) -> None:
+    """Write `report.html` and `atlas.json`; where `out` holds a conversion.json, the page shows it too.
+
+    `metrics` is the content of metrics.json; `facts` (name → value) end the page, for instance the command.
+    """
+    atlas = make_atlas(model, analysis, seed=seed)
+    page = render_report(model, analysis, atlas, metrics, facts, seed=seed)
+    atomic_write_text(out / "atlas.json", json.dumps(atlas.to_json()) + "\n")
+    atomic_write_text(out / "report.html", with_conversion(page, out))
+
+
+def render_report(
+    model: "VQVAE",
+    analysis: Analysis,
+    atlas: Atlas,
+    metrics: Mapping[str, Any],
+    facts: Mapping[str, str],
+    *,
+    seed: int,
+) -> str:
+    """The page as HTML."""
+    selection = analysis.selection
+    corpus = selection.scored_corpus.corpus
+    return page_template("report.html.j2").render(
+        title=f"What the units of {facts['checkpoint']} say",
+        subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
+        f"measured on {_split(selection.split)} of {corpus.folder.name}",
+        synthetic=corpus.header.corpus == "synthetic",
+        style=page_part("report.css"),
+        scripts=[page_part(name) for name in SCRIPTS],
+        class_colours=CLASS_COLOURS,
+        dark_classes=DARK_CLASSES,
+        numbers=tables.headline(metrics),
+        phone_protocol=_phone_protocol(analysis),
+        phone_table=tables.phone_table(metrics),
+        phone_plot=_phone_plot(metrics),
+        matrix=_draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", MATRIX_CAPTION),
+        abx=_abx(metrics),
+        speaker_plot=_speaker_plot(metrics),
+        rate_table=tables.rate_table(metrics),
+        rate_facts=list(tables.rate_facts(metrics)),
+        usage=_usage(analysis),
+        durations=_durations(analysis),
+        atlas=_embedded(atlas.to_json()),
+        clips=_embedded(make_clips(analysis, atlas)),
+        map_method=f"{atlas.map.method}, seed {seed}",
+        listen=samples.INTRODUCTION,
+        samples=samples.make_samples(model, analysis, seed=seed),
+        excerpt_caption=samples.CAPTION,
+        facts={**facts, **_facts(analysis)},
+    )  # fmt: skip
+
+
+def _embedded(content: Mapping[str, Any]) -> Markup:
+    """JSON inside a script element, which ends at the first `</`."""
+    return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704
+
+
+def _phone_protocol(analysis: Analysis) -> str:
+    selection, phones = analysis.selection, analysis.phones
+    return (
+        f"Each unit is read as the phone it occurred with most in {len(selection.mapping)} utterances "
+        f"({selection.mapping_name}), and this reading is scored on {phones.num_frames} frames of "
+        f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} "
+        "phone classes. Intervals: bootstrap over utterances."
+    )
+
+
+def _draw(figure: plots.Figure, name: str, caption: str) -> Drawing:
+    # the SVG is our own; what comes from files was escaped by matplotlib
+    return Drawing(Markup(plots.to_svg(figure, name, caption.split(".", maxsplit=1)[0])), caption)  # noqa: S704
+
+
+def _phone_plot(metrics: Mapping[str, Any]) -> Drawing:
+    phones = metrics["phones"]
+    marks = (Mark("commonest phone", phones["majority"]), Mark("shuffled units", phones["shuffled_units"]))
+    caption = "Phone accuracy and its 95 % interval beside the controls. Probes are taught with phone labels."
+    return _draw(draw_scores(tables.phone_scores(metrics), marks, "frames recognised"), "accuracy", caption)
+
+
+@dataclass(frozen=True)
+class AbxSection:
+    table: tables.Table
+    plot: Drawing
+    measured_on: str
+
+
+def _abx(metrics: Mapping[str, Any]) -> AbxSection | None:
+    abx = metrics.get("abx")
+    kind = "across" if abx and abx.get("across_speaker") is not None else "within"
+    if not abx or abx.get(f"{kind}_speaker") is None:
+        return None
+    caption = (
+        f"ABX error {kind} speaker{'s' if kind == 'across' else ''}, lower is better. Half is what random "
+        "representations give."
+    )
+    figure = draw_scores(tables.abx_scores(metrics, kind), (Mark("chance", 0.5),), "ABX error")
+    return AbxSection(tables.abx_table(metrics), _draw(figure, "abx", caption), str(abx.get("measured_on", "")))
+
+
+def _speaker_plot(metrics: Mapping[str, Any]) -> Drawing | None:
+    leakage = metrics.get("speaker_leakage")
+    if not leakage:
+        return None
+    caption = (
+        "How often a linear probe names the speaker of an utterance. The encoder should lose the speaker, whom "
+        "the decoder is told: the nearer to chance the better."
+    )
+    marks = (Mark("chance", leakage["chance"]),)
+    return _draw(draw_scores(tables.speaker_scores(metrics), marks, "speakers named"), "speaker", caption)
+
+
+def _split(name: str) -> str:
+    return "all utterances" if name == "all" else f"the {name} split"
+
+
+def _usage(analysis: Analysis) -> Drawing:
+    caption = (
+        f"How often each unit occurs in {_split(analysis.selection.split)}, commonest first. Perplexity is "
+        "two to the unigram entropy: the size of an evenly used codebook that says as much."
+    )
+    return _draw(plots.draw_usage(analysis.counts), "usage", caption)
+
+
+def _durations(analysis: Analysis) -> Drawing:
+    seconds_per_unit = 1 / analysis.unit_rate_hz
+    runs = np.concatenate([run_lengths(each.units).lengths for each in analysis.scored]) * seconds_per_unit
+    phones = np.concatenate([np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment])
+    caption = (
+        "How long a unit repeats before another follows, beside the phones of the same utterances; what is "
+        "longer than the axis is counted at its end."
+    )
+    return _draw(plots.draw_durations(runs, phones, seconds_per_unit), "durations", caption)
+
+
+def _facts(analysis: Analysis) -> dict[str, str]:
+    selection = analysis.selection
+    corpus = selection.scored_corpus.corpus
+    skipped = len(selection.chosen) - len(selection.scored)
+    return {
+        "corpus": f"{corpus.folder} ({corpus.header.corpus}, from {corpus.source})",
+        "alignments": str(selection.scored_corpus.folder),
+        "split": f"{selection.split}: {len(selection.scored)} utterances scored, {skipped} have no alignment",
+        "unit → phone map": f"{selection.mapping_name}, {len(selection.mapping)} utterances",
+        "latents": "bits per waveform sample on fixed crops of the split, by speakers the model knows"
+        if analysis.latents_used
+        else "not measured: the model knows no speaker of this split",
+    }

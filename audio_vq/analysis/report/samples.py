@@ -1,0 +1,189 @@
+"""Excerpts of scored utterances for the report: to look at, and to hear stretch by stretch."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.image import imsave
+
+from audio_vq.analysis.alignment.alignments import find_alignment
+from audio_vq.analysis.alignment.words import find_words
+from audio_vq.analysis.measures.analyze import Analysis
+from audio_vq.analysis.measures.encoded import EncodedUtterance
+from audio_vq.analysis.measures.phone_classes import phone_class
+from audio_vq.analysis.report.atlas import mel_band
+from audio_vq.audio import Waveform, flac_bytes, log_mel
+from audio_vq.data.prepared import Utterance
+from audio_vq.units import run_lengths
+
+if TYPE_CHECKING:
+    from audio_vq.pretrained import VQVAE
+
+EXCERPT_SECONDS = 3.0
+EXCERPTS = 3
+MEL_HOP_SECONDS = 0.01
+DYNAMIC_RANGE = np.log(10 ** (70 / 20))  # shown, 70 dB below the loudest
+
+INTRODUCTION = (
+    f"The first {EXCERPT_SECONDS:g} seconds of up to {EXCERPTS} scored utterances: the recording, and what "
+    "the decoder makes of its units. Click a word, a phone or a unit to hear exactly that stretch, of the one or "
+    "the other; arrow keys walk along a strip, Enter plays."
+)
+CAPTION = (
+    "Log-mel spectrogram (25 ms windows every 10 ms), words, phones of the alignment, and units. A unit has the "
+    "colour of the phone it is mapped to: where the two strips agree, the unit was read as the right kind of "
+    "sound. Numbers are unit indices; repeated units are drawn as one box."
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A labelled stretch of an excerpt, in seconds from its beginning."""
+
+    text: str
+    start: float
+    end: float
+    phone_class: str | None = None  # its colour
+    unit: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    name: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Tick:
+    text: str
+    place: float  # 0 to 1 along the axis
+
+
+@dataclass(frozen=True)
+class Player:
+    key: str
+    name: str
+    flac: str  # base64
+
+
+@dataclass(frozen=True)
+class Sample:
+    id: str
+    speaker: str
+    text: str | None  # the sentence
+    seconds: float
+    spectrogram: str  # base64 PNG, low frequencies at the bottom
+    hertz: tuple[Tick, ...]  # kHz, from the bottom
+    times: tuple[Tick, ...]  # seconds
+    strips: tuple[Strip, ...]
+    players: tuple[Player, ...]
+
+
+def pick_utterances(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance]:
+    """A few utterances, of different speakers as far as there are."""
+    turns: dict[str, int] = {}
+    ranked = []
+    for each in scored:
+        turn = turns.setdefault(each.utterance.speaker, 0)
+        turns[each.utterance.speaker] += 1
+        ranked.append((turn, each))
+    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
+
+
+def make_samples(model: "VQVAE", analysis: Analysis, *, seed: int) -> list[Sample]:
+    """Excerpts of a few utterances; their units are decoded side by side."""
+    rate = analysis.selection.scored_corpus.corpus.sample_rate
+    picked = pick_utterances(analysis.scored)
+    lengths = [min(each.utterance.num_samples, round(EXCERPT_SECONDS * rate)) for each in picked]
+    units = [each.units[: -(-length // analysis.hop_length)] for each, length in zip(picked, lengths, strict=True)]
+    own = [each.utterance.speaker for each in picked]
+    voices = [speaker if speaker in model.speakers else model.speakers[0] for speaker in own]
+    decoded = model.decode_many(units, voices, seed=seed)
+    return [
+        _sample(analysis, each, voice, waveform[:length])
+        for each, voice, waveform, length in zip(picked, voices, decoded, lengths, strict=True)
+    ]
+
+
+def _sample(analysis: Analysis, each: EncodedUtterance, voice: str, decoded: Waveform) -> Sample:
+    corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
+    waveform = corpus.waveform(utterance, 0, len(decoded))
+    units = each.units[: -(-len(decoded) // analysis.hop_length)]
+    known = voice == utterance.speaker
+    spoken = "own voice" if known else f"{voice}'s voice, as {utterance.speaker} is unknown to the model"
+    seconds = len(decoded) / corpus.sample_rate
+    return Sample(
+        id=utterance.id,
+        speaker=utterance.speaker,
+        text=utterance.text,
+        seconds=seconds,
+        spectrogram=_spectrogram(waveform, corpus.sample_rate),
+        hertz=_hertz(corpus.sample_rate),
+        times=tuple(Tick(f"{time:g}", time / seconds) for time in np.arange(0, seconds + 1e-6, 0.5).tolist()),
+        strips=tuple(strip for strip in _strips(analysis, each, units, seconds) if strip.boxes),
+        players=(
+            Player("recording", "recording", _flac(waveform, corpus.sample_rate)),
+            Player("decoded", f"decoded from its units, {spoken}", _flac(decoded, corpus.sample_rate)),
+        ),
+    )
+
+
+def _strips(analysis: Analysis, each: EncodedUtterance, units: np.ndarray, seconds: float) -> Sequence[Strip]:
+    alignment, utterance = each.alignment, each.utterance
+    assert alignment is not None
+    source = analysis.selection.scored_corpus
+    path = find_alignment(source.folder, utterance.speaker, utterance.id)
+    words = find_words(path, alignment, utterance.text) if path else ()
+    starts, ends = alignment.boundaries[:-1].tolist(), alignment.boundaries[1:].tolist()
+    phones = (
+        Box(label, start, end, phone_class(label))
+        for label, start, end in zip(alignment.labels, starts, ends, strict=True)
+    )
+    return (
+        Strip("words", _inside((Box(word.text, word.start, word.end) for word in words), utterance, seconds)),
+        Strip("phones", _inside(phones, utterance, seconds)),
+        Strip("units", _unit_boxes(analysis, units, seconds)),
+    )
+
+
+def _inside(boxes: Iterable[Box], utterance: Utterance, seconds: float) -> tuple[Box, ...]:
+    """Those in the excerpt, cut to it; their times are of the source recording."""
+    offset = utterance.offset_seconds
+    moved = (
+        Box(box.text, max(0.0, box.start - offset), min(seconds, box.end - offset), box.phone_class) for box in boxes
+    )
+    return tuple(box for box in moved if box.end > box.start)
+
+
+def _unit_boxes(analysis: Analysis, units: np.ndarray, seconds: float) -> tuple[Box, ...]:
+    runs = run_lengths(units)
+    ends = np.minimum(np.cumsum(runs.lengths) / analysis.unit_rate_hz, seconds)
+    starts = np.concatenate([[0.0], ends[:-1]])
+    boxes = []
+    for unit, start, end in zip(runs.units.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        phone = analysis.phones.unit_phones[unit]
+        boxes.append(Box(str(unit), start, end, phone_class(phone), unit, f"read as {phone}"))
+    return tuple(boxes)
+
+
+def _spectrogram(waveform: Waveform, sample_rate: int) -> str:
+    mel = log_mel(waveform, sample_rate, round(MEL_HOP_SECONDS * sample_rate))
+    top = float(mel.max())
+    buffer = io.BytesIO()
+    imsave(buffer, mel, origin="lower", cmap=mpl.colormaps["magma"], vmin=top - DYNAMIC_RANGE, vmax=top, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _hertz(sample_rate: int) -> tuple[Tick, ...]:
+    bands = 80
+    shown = [hz for hz in (250, 500, 1000, 2000, 4000, 8000) if hz < 0.9 * sample_rate / 2]
+    return tuple(Tick(f"{hz / 1000:g}", (mel_band(hz, bands, sample_rate) + 0.5) / bands) for hz in shown)
+
+
+def _flac(waveform: Waveform, sample_rate: int) -> str:
+    return base64.b64encode(flac_bytes(waveform, sample_rate)).decode()

@@ -1,0 +1,156 @@
+"""Unit sequences from the prior, and the bits it needs for given ones.
+
+Sequences may be longer than the prior's context. Then the oldest units are forgotten, half a context at a
+time: each unit is predicted from the speaker and at least the `context // 2` units before it. Moving the
+window by one unit would change all that is cached; by half a context, it costs a pass over it now and then.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
+from audio_vq.models.prior import Block, PriorModel, rotary
+
+Units = npt.NDArray[np.int64]
+
+SCORING_BATCH = 32  # windows at a time
+
+
+@torch.inference_mode()
+def sample_units(prior: PriorModel, speaker: Tensor, num_units: int, options: SamplingOptions) -> Units:
+    """Draws units `(batch, num_units)`, any number, one sequence per entry of `speaker` `(batch,)` int64.
+
+    Sequence b depends on the seed, b and its speaker, not on the others.
+    """
+    batch, device = len(speaker), prior.embedding.weight.device
+    uniforms = np.stack([random_stream(options.seed, b).random(num_units) for b in range(batch)])
+    draws = torch.from_numpy(uniforms).to(device)
+    units = torch.zeros(batch, num_units, dtype=torch.int64, device=device)
+    cached = CachedPrior(prior, speaker.to(device))
+    for t in range(num_units):
+        units[:, t] = draw(cached.logits(units[:, :t]), draws[:, t], options)
+    return units.cpu().numpy()
+
+
+class CachedPrior:
+    """Predicts the next unit again and again; keeps keys and values of the past: each costs one step."""
+
+    def __init__(self, prior: PriorModel, speaker: Tensor) -> None:
+        self.prior = prior
+        self.speaker = speaker  # (B,)
+        self.start = 0  # first unit in the window
+        self.caches = prior.empty_caches(len(speaker))
+        self.blocks = [_StepWeights.of(cast("Block", block)) for block in prior.blocks]
+        cos, sin = rotary(0, prior.context, prior.head_channels, prior.embedding.weight)
+        # rotate(x) = x · cos + x with its halves swapped · sin, the sines of the first half negative
+        self.cos, self.sin = torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)  # (context, channels per head)
+
+    def logits(self, units: Tensor) -> Tensor:
+        """Logits `(batch, K)` of what follows `units` `(batch, time)`: none at first, one more each call."""
+        time = units.shape[1]
+        if 1 + time - self.start > self.prior.context:  # the speaker and the window
+            self.start = time - self.prior.context // 2
+            self.caches = self.prior.empty_caches(len(self.speaker))
+        if self.caches[0].length == 0:
+            inputs = self.prior.inputs(units[:, self.start :], self.speaker)
+            return self.prior.predict(inputs, self.caches)[:, -1]
+        return self._step(self.prior.embedding(units[:, -1]))
+
+    def _step(self, x: Tensor) -> Tensor:
+        """What `PriorModel.predict` says of one input `(batch, channels)`, in a third of its operations."""
+        heads, place = self.prior.heads, self.caches[0].length
+        cos, sin = self.cos[place], self.sin[place]
+        for block, cache in zip(self.blocks, self.caches, strict=True):
+            qkv = (_normalised(x) @ block.query_key_value).view(len(x), 3, heads, -1)  # (B, 3, heads, C / heads)
+            qk = qkv[:, :2]
+            qk = torch.addcmul(qk * cos, qk.roll(self.prior.head_channels // 2, -1), sin)
+            k, v = cache.append(qk[:, 1, :, None], qkv[:, 2, :, None])
+            y = F.scaled_dot_product_attention(qk[:, 0, :, None], k, v)  # (B, heads, 1, C / heads)
+            x = torch.addmm(x, y.flatten(1), block.attention_output)
+            gate, value = (_normalised(x) @ block.gate_input).chunk(2, 1)
+            x = torch.addmm(x, F.silu(gate).mul_(value), block.output)
+        return self.prior.output(self.prior.norm(x))
+
+
+@dataclass(frozen=True)
+class _StepWeights:
+    """One block's matrices as `(in, out)`; the scales of its norms are part of the matrices that follow them."""
+
+    query_key_value: Tensor
+    attention_output: Tensor
+    gate_input: Tensor
+    output: Tensor
+
+    @staticmethod
+    def of(block: Block) -> "_StepWeights":
+        return _StepWeights(
+            query_key_value=(block.attention.query_key_value.weight * block.attention_norm.weight).T,
+            attention_output=block.attention.output.weight.T,
+            gate_input=(block.mlp.gate_input.weight * block.mlp_norm.weight).T,
+            output=block.mlp.output.weight.T,
+        )
+
+
+def _normalised(x: Tensor) -> Tensor:
+    """RMSNorm without its scale, `(batch, channels)`."""
+    epsilon = torch.finfo(x.dtype).eps  # as in nn.RMSNorm
+    return x * torch.rsqrt(torch.linalg.vecdot(x, x)[:, None] / x.shape[1] + epsilon)
+
+
+def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]) -> list[npt.NDArray[np.float64]]:
+    """Bits −log2 p(unit | units before, speaker) of every unit `(time,)`, for sequences of any lengths.
+
+    A sequence longer than the context is read in windows that begin half a context apart.
+    """
+    bits = [np.zeros(len(sequence)) for sequence in sequences]
+    for i, first, logits in _predicted(prior, sequences, speakers):
+        targets = torch.from_numpy(sequences[i][first : first + len(logits)]).to(logits.device)
+        nats = F.cross_entropy(logits, targets, reduction="none")
+        bits[i][first : first + len(logits)] = nats.cpu().numpy() / np.log(2)
+    return bits
+
+
+def unit_probabilities(
+    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
+) -> list[npt.NDArray[np.float64]]:
+    """What `unit_bits` is taken from: p(each unit | units before, speaker), `(time, K)`."""
+    probabilities = [np.zeros((len(sequence), prior.output.out_features)) for sequence in sequences]
+    for i, first, logits in _predicted(prior, sequences, speakers):
+        probabilities[i][first : first + len(logits)] = logits.double().softmax(-1).cpu().numpy()
+    return probabilities
+
+
+@torch.inference_mode()
+def _predicted(
+    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Number of a sequence, a unit in it, and logits `(time, K)` of it and those that follow; every unit once."""
+    device = prior.embedding.weight.device
+    windows = [(i, *window) for i, units in enumerate(sequences) for window in _windows(len(units), prior.context)]
+    windows.sort(key=lambda window: window[1] - window[3])  # similar lengths together: little padding
+    for first in range(0, len(windows), SCORING_BATCH):
+        part = windows[first : first + SCORING_BATCH]
+        units = torch.zeros(len(part), max(end - start for _, start, _, end in part), dtype=torch.int64)
+        for row, (i, start, _, end) in enumerate(part):
+            units[row, : end - start] = torch.from_numpy(sequences[i][start:end])
+        speaker = torch.tensor([speakers[i] for i, *_ in part])
+        logits = prior(units.to(device), speaker.to(device)).float().transpose(1, 2)  # (B, T, K)
+        for row, (i, start, fresh, end) in enumerate(part):
+            yield i, fresh, logits[row, fresh - start : end - start]
+
+
+def _windows(length: int, context: int) -> list[tuple[int, int, int]]:
+    """(start, first unit to be scored, end) of windows that together score every unit once."""
+    windows = [(0, 0, min(length, context))] if length else []
+    while windows and windows[-1][2] < length:
+        fresh = windows[-1][2]
+        start = fresh - context // 2
+        windows.append((start, fresh, min(length, start + context)))
+    return windows

@@ -1,0 +1,133 @@
+"""One WaveNet sample for many clips at once, as few large operations on buffers that never move: what a GPU wants.
+
+A step costs a GPU its number of operations more than their size. Hence
+
+- the past taps of all layers are one batched product: they are known before the step begins;
+- residual biases are added beforehand: layer inputs lie in the rings without them, conditioning makes up for it;
+- time, ring places and conditioning rows are tensors: the same recorded sequence of operations serves every step.
+
+`tests/test_gpu_sampling.py` holds it against `WaveNet.forward`; `bench/stepper.py` is the same in plain words.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audio_vq.codec.drawing import SamplingOptions, draw
+from audio_vq.models.wavenet import GatedLayer, WaveNet
+
+
+@dataclass(frozen=True)
+class StackedWeights:
+    """A WaveNet's weights, one tensor for all layers, matrices as `(in, out)`. R residual channels."""
+
+    wavenet: WaveNet  # for embedding and output layers
+    taps: Tensor  # (kernel, layers, R, 2R); tap k lies k · dilation samples back
+    residual: Tensor  # (layers − 1, R, R): nothing reads the last layer's output
+    dilations: Tensor  # (layers,), samples
+    ring_lengths: Tensor  # (layers,), samples
+    ring_starts: Tensor  # (layers,): row of each layer's ring
+    shift: Tensor  # (layers, 2R): to be added to conditioning, what the residual biases left out would have done
+    silence: Tensor  # (Σ ring lengths, R): rings before the first sample
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Places for clips that step together, and the piece of each clip that is being sampled. Changed in place."""
+
+    time: Tensor  # (): steps so far
+    past: Tensor  # (Σ ring lengths, slots, R): layer inputs of sample t at t modulo length in the layer's ring
+    previous: Tensor  # (slots,): class of the last sample
+    position: Tensor  # (slots,): samples of the piece that are done
+    conditioning: Tensor  # (slots, frames, layers, 2R) of the piece, shifted
+    uniforms: Tensor  # (slots, frames · hop_length) of the piece, float64
+    classes: Tensor  # (slots, frames · hop_length) of the piece, as far as it is done
+
+
+@torch.no_grad()
+def stack_weights(wavenet: WaveNet) -> StackedWeights:
+    """In the precision and on the device of the network."""
+    layers = cast("list[GatedLayer]", list(wavenet.layers))
+    embedding = wavenet.embedding.weight
+    channels = embedding.shape[1]
+    taps = torch.stack([layer.weight for layer in layers], 1).transpose(2, 3).contiguous()
+    linears = [layer.residual for layer in layers if layer.residual is not None]
+    # a WaveNet of one layer has no residual matrices: none is still a tensor of three axes
+    residual = torch.cat([embedding.new_empty(0, channels, channels), *(linear.weight.T[None] for linear in linears)])
+    biases = torch.stack([embedding.new_zeros(channels), *(linear.bias for linear in linears)])
+    bias = biases.cumsum(0)  # (layers, R): in the layer's input
+    dilations = torch.tensor(wavenet.dilations, device=embedding.device)
+    lengths = (wavenet.kernel_size - 1) * dilations
+    return StackedWeights(
+        wavenet=wavenet,
+        taps=taps,
+        residual=residual.contiguous(),
+        dilations=dilations,
+        ring_lengths=lengths,
+        ring_starts=lengths.cumsum(0) - lengths,
+        shift=(bias[None, :, None] @ taps).sum(0)[:, 0],
+        silence=-bias.repeat_interleave(lengths, 0),  # before the first sample inputs are zero, bias included
+    )
+
+
+def empty_slots(weights: StackedWeights, slots: int, frames: int) -> Slots:
+    """Slots for pieces of up to `frames` conditioning frames; no clip in any."""
+    rows, channels = weights.silence.shape
+    layers = len(weights.dilations)
+    samples = frames * weights.wavenet.hop_length
+    float_of = weights.taps.new_zeros
+    integer_of = weights.dilations.new_zeros
+    return Slots(
+        time=integer_of(()),
+        past=float_of(rows, slots, channels),
+        previous=integer_of(slots),
+        position=integer_of(slots),
+        conditioning=float_of(slots, frames, layers, 2 * channels),
+        uniforms=float_of(slots, samples, dtype=torch.float64),
+        classes=integer_of(slots, samples),
+    )
+
+
+@torch.no_grad()
+def advance(weights: StackedWeights, slots: Slots, samples: int, options: SamplingOptions) -> None:
+    """Draws the next samples of every slot, all within one frame: `samples` divides the hop length."""
+    row = slots.position // weights.wavenet.hop_length
+    frame = slots.conditioning[torch.arange(len(row), device=row.device), row].transpose(0, 1)  # (layers, slots, 2R)
+    for _ in range(samples):
+        place = slots.position[:, None]
+        uniforms = slots.uniforms.gather(1, place)[:, 0]
+        slots.previous.copy_(draw(step(weights, slots, frame), uniforms, options))
+        slots.classes.scatter_(1, place, slots.previous[:, None])
+        slots.position.add_(1)
+
+
+@torch.no_grad()
+def step(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
+    """Logits `(slots, classes)` after the classes `slots.previous`; frame `(layers, slots, 2R)`, shifted."""
+    wavenet, channels = weights.wavenet, weights.taps.shape[2]
+    z = frame
+    for k in range(1, len(weights.taps)):
+        z = torch.baddbmm(z, slots.past.index_select(0, _rows(weights, slots.time, k)), weights.taps[k])
+    z = z.clone() if z is frame else z
+    x = wavenet.embedding(slots.previous)  # (slots, R)
+    inputs, gates = [], []
+    for layer, tap in enumerate(weights.taps[0].unbind()):
+        inputs.append(x)
+        z[layer].addmm_(x, tap)
+        z[layer, :, :channels].tanh_()
+        gates.append(F.glu(z[layer], 1))  # first half ⊙ σ(second half)
+        if layer < len(weights.residual):
+            x = torch.addmm(x, gates[-1], weights.residual[layer])
+    if len(slots.past):
+        slots.past.index_copy_(0, _rows(weights, slots.time, 0), torch.stack(inputs))
+    slots.time.add_(1)
+    skip = wavenet.skip(torch.cat(gates, 1)).relu_()
+    return wavenet.output(wavenet.hidden(skip).relu_())
+
+
+def _rows(weights: StackedWeights, time: Tensor, tap: int) -> Tensor:
+    """Row `(layers,)` of each layer's input `tap` · dilation samples back."""
+    return weights.ring_starts + (time - tap * weights.dilations) % weights.ring_lengths
