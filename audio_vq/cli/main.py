@@ -16,7 +16,7 @@ from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
 from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
-from audio_vq.errors import DivergenceError, UserError
+from audio_vq.errors import UserError
 
 USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
 
@@ -70,9 +70,9 @@ def main() -> None:
     except UserError as error:
         print(f"audio-vq: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(USER_MISTAKE)
-    except KeyboardInterrupt as interrupt:  # `Interrupted` says what was kept
-        print(": ".join(["audio-vq: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("audio-vq: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (OSError, DivergenceError) as error:  # a full disk, a missing permission: ours to report, not to trace
+    except OSError as error:  # a full disk, a missing permission: ours to report, not to trace
         print(f"audio-vq: {error}", file=sys.stderr)
         sys.exit(OUR_FAILURE)
