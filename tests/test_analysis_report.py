@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from tones import RATE, ToneModel, tone_corpus
 
-from audio_vq.analysis.measures import phone_classes
 from audio_vq.analysis.measures.analyze import analyze
 from audio_vq.analysis.measures.selection import open_aligned, select_utterances
-from audio_vq.analysis.report import plots
+from audio_vq.analysis.report import phone_classes, plots
 from audio_vq.analysis.report.atlas import make_atlas, mel_band
 from audio_vq.analysis.report.report import render_report
 from audio_vq.errors import UserError
@@ -184,7 +183,13 @@ def test_plots_are_xml_in_the_colour_of_the_page(page):
 
 def test_the_same_analysis_draws_the_same_page(analysis, page):
     facts = {"checkpoint": "<b>runs</b>", "command": "audio-vq"}
-    assert render(ToneModel(), analysis, facts) == page
+
+    def without_sound(page):
+        return re.sub(r'"opus":"[^"]*"', "", page)  # an Ogg stream has a random number
+
+    again = render(ToneModel(), analysis, facts)
+    assert without_sound(again) == without_sound(page)
+    assert len(again) == len(page)
 
 
 def test_the_verb_refuses_before_it_loads_anything(prepared, tmp_path):

@@ -31,7 +31,9 @@ MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --ma
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
 Prior = Annotated[
     str | None,
-    typer.Option(help="Prior of this checkpoint's units: the rate of its arithmetic code joins the figures."),
+    typer.Option(
+        help="Prior of this checkpoint's units: the length of the units' ideal code under it joins the figures."
+    ),
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Several models in one table: compare.html, compare.json.")]
 Sweep = Annotated[
@@ -197,6 +199,6 @@ def _speakers(leakage: dict[str, Any] | None) -> str:
 
 def _rate(rates: dict[str, Any]) -> str:
     coded = {"unigram": rates["unigram"], "prior": rates["prior"]}
-    return "arithmetic code " + ", ".join(
+    return "ideal code " + ", ".join(
         f"{each['bits_per_second']:.0f} bit/s ({name})" for name, each in coded.items() if each
     )

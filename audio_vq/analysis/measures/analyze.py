@@ -16,7 +16,7 @@ from audio_vq.analysis.measures.rates import Rates, log_mel_distance, prior_rate
 from audio_vq.analysis.measures.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
-from audio_vq.analysis.measures.triphones import Spoken, comparable, find_triphones
+from audio_vq.analysis.measures.triphones import AlignedFrames, comparable, find_triphones
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.progress import progress_bar
@@ -162,7 +162,7 @@ def _abx(
     alone = len({each.utterance.speaker for each in scored}) < 2
     some = [each for each in together if each.alignment is not None] if alone else scored
     spoken = [
-        Spoken(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
+        AlignedFrames(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
         for each in some
         if each.alignment is not None
     ]

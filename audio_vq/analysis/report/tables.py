@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audio_vq.analysis.report.score_plots import Score
+from audio_vq.analysis.report.plots import Score
 
 Metrics = Mapping[str, Any]
 
@@ -208,7 +208,7 @@ def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
     rows = [Row("units at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
-    for key, name in (("unigram", "arithmetic coding, unigram"), ("prior", "arithmetic coding, the prior")):
+    for key, name in (("unigram", "ideal code, unigram"), ("prior", "ideal code, the prior")):
         if rates.get(key):
             rows.append(Row(f"units, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
     if not rates.get("unigram"):
