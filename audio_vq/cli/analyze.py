@@ -171,12 +171,17 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
         f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
+        f"{_coverage(metrics['coverage']['scored'])}\n"
         f"{_abx(metrics['abx'], 'ABX error')}; MFCC k-means {_abx(kmeans['abx'])}\n"
         f"{_speakers(metrics['speaker_leakage'])}"
         f"perplexity {metrics['perplexity']:.1f}, "
         f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
         f"{out / 'report.html'}\n"
     )
+
+
+def _coverage(scored: dict[str, float]) -> str:
+    return f"alignments cover {scored['aligned']:.1%} of the scored recordings, phones {scored['phones']:.1%}"
 
 
 def _abx(errors: dict[str, Any], name: str = "") -> str:

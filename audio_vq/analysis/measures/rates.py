@@ -48,7 +48,7 @@ class LogMelDistance:
 
     db: float
     ci95: tuple[float, float]  # by bootstrap over utterances
-    other_utterance_db: float  # the same between recordings and the decoded units of other utterances
+    other_utterance_db: float | None  # the same between recordings and decoded units of others; None of a single one
     utterances: int
 
 
@@ -115,14 +115,14 @@ def log_mel_distance(
     decoded = model.decode_many(units, [each.utterance.speaker for each in some], seed=seed)
     recordings = [corpus.waveform(each.utterance) for each in some]
     distances = np.array([mel_distance_db(*pair, model.sample_rate) for pair in zip(recordings, decoded, strict=True)])
-    others = [*decoded[1:], decoded[0]]
-    pairs = zip(recordings, others, strict=True)
+    others = zip(recordings, [*decoded[1:], decoded[0]], strict=True)
+    other_db = float(np.mean([mel_distance_db(*pair, model.sample_rate) for pair in others]))
     resamples = np.random.default_rng(seed).integers(len(some), size=(BOOTSTRAP_RESAMPLES, len(some)))
     low, high = np.percentile(distances[resamples].mean(axis=1), [2.5, 97.5])
     return LogMelDistance(
         db=float(distances.mean()),
         ci95=(float(low), float(high)),
-        other_utterance_db=float(np.mean([mel_distance_db(*pair, model.sample_rate) for pair in pairs])),
+        other_utterance_db=other_db if len(some) > 1 else None,
         utterances=len(some),
     )
 

@@ -74,6 +74,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
         Measure("accuracy", "phones.accuracy", _percent, HIGHER, "phones.ci95"),
         Measure("PNMI", "phones.pnmi", _decimals(3), HIGHER),
         Measure("phone purity", "phones.phone_purity", _decimals(3), HIGHER),
+        Measure("scored time with a phone, not silence", "coverage.scored.phones", _percent),
         Measure("control: most frequent phone", "phones.majority", _percent),
         Measure("control: shuffled units", "phones.shuffled_units", _percent),
         Measure("control: k-means on MFCC", "baselines.mfcc_kmeans.accuracy", _percent),

@@ -103,7 +103,9 @@ def _phone_protocol(analysis: Analysis) -> str:
         f"Each unit is read as the phone it occurred with most in {len(selection.mapping)} utterances "
         f"({selection.mapping_name}), and this reading is scored on {phones.num_frames} frames of "
         f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} "
-        "phone classes. Intervals: bootstrap over utterances."
+        f"phone classes. {tables.percent(analysis.coverage.scored.phones)} of the scored time is labelled with phones, "
+        f"the rest is silence; the alignments cover {tables.percent(analysis.coverage.scored.aligned)}, and what lies "
+        "outside counts as silence. Intervals: bootstrap over utterances."
     )
 
 

@@ -71,7 +71,7 @@ def headline(metrics: Metrics) -> list[Number]:
         numbers.append(_abx_number(abx))
     if leakage := metrics.get("speaker_leakage"):
         numbers.append(_leakage_number(leakage))
-    if bits := metrics.get("latents_used"):
+    if (bits := metrics.get("latents_used")) and bits["bits_shuffled"] is not None:
         numbers.append(_latents_number(bits))
     numbers.append(
         Number(
@@ -225,10 +225,11 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
     """Sentences under the table."""
     rates = metrics.get("rates") or {}
     if distance := rates.get("log_mel_distance"):
+        other = distance["other_utterance_db"]
+        control = "" if other is None else f"; decoded from another utterance's units {other:.1f} dB"
         yield (
             f"Decoded speech differs from the recording by {distance['db']:.1f} dB of log-mel spectrum "
-            f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}; decoded from another "
-            f"utterance's units {distance['other_utterance_db']:.1f} dB)."
+            f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}{control})."
         )
     if runs := rates.get("runs"):
         yield (
