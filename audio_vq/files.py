@@ -1,11 +1,17 @@
 """Files and folders that are either whole or absent: written beside their place, then renamed into it."""
 
+import fcntl
 import os
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from audio_vq.errors import UserError
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -56,3 +62,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Holds a folder, which is made where there is none, for this process alone; death frees it.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is at work on {what} {folder}; wait until it is done") from None
+        yield
+
+
+def safe_name(text: str, what: str) -> str:
+    """The text, where it can be part of a path: of a file or of a folder.
+
+    Raises:
+        UserError: naming `what`.
+    """
+    odd = any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in text)
+    if not text or text in {".", ".."} or "/" in text or "\\" in text or odd:
+        raise UserError(f"{what} {text!r} would not do as the name of a file or folder")
+    return text
