@@ -172,6 +172,15 @@ def _processes(workers: int) -> int:
 
 def _report(header: "CorpusHeader", out: Path, *, json: bool) -> None:
     """A summary on stderr, and on stdout the header where asked for."""
+    from audio_vq.config import TrainConfig
+    from audio_vq.data.prepared import PreparedCorpus, untrained_line
+    from audio_vq.loudness import MAX_GAIN_DB
+
+    corpus = PreparedCorpus.open(out)
+    if untrained := untrained_line(corpus.untrained(TrainConfig().crop_length)):
+        print(untrained, file=sys.stderr)
+    if quiet := sum(utterance.gain_db >= MAX_GAIN_DB for utterance in corpus.utterances):
+        print(f"very quiet utterances, made louder by {MAX_GAIN_DB:g} dB and no more: {quiet}", file=sys.stderr)
     splits = ", ".join(f"{name} {size.utterances}" for name, size in header.splits.items())
     print(
         f"{out}: {header.hours:.2f} hours, {len(header.speakers)} speakers, utterances: {splits}; "
