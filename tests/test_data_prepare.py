@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.data.writer import CorpusWriter
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, active_rms
+from audio_vq.parallel import in_order
 
 RATE = 8000
 PLAIN = Processing(sample_rate=RATE, trim_db=None, loudness_db=None)
@@ -394,3 +396,23 @@ def test_a_header_that_lacks_a_key_is_told_in_a_line(recordings, tmp_path, key):
     file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != key}))
     with pytest.raises(UserError, match="does not describe a corpus"):
         PreparedCorpus.open(tmp_path / "out")
+
+
+def die(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_in_a_line():
+    with pytest.raises(UserError, match="fewer --workers"):
+        list(in_order(die, range(2), 2))
+
+
+def test_a_corpus_among_its_recordings_is_no_data(recordings, tmp_path, monkeypatch):
+    prepare(find_folder(recordings), tmp_path / "whole", PLAIN, RULE, workers=1)
+    out = recordings / "prepared"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(InterruptedRunError):
+            prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
+    prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
+    assert content(out) == content(tmp_path / "whole")
