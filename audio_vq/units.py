@@ -31,6 +31,7 @@ class UnitSequence:
     hop_length: int  # waveform samples per unit
     num_samples: int  # of the waveform, so that decoding can end where the recording did
     units: np.ndarray  # (time,) or (groups, time), int64
+    fingerprint: str = ""  # of the encoder and codebook that made them; empty where unknown
 
 
 @dataclass(frozen=True)

@@ -155,14 +155,14 @@ def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypat
     monkeypatch.setattr(UnitsJournal, "append", append)
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl", code=130)
     assert not (tmp_path / "parts.jsonl").exists()
-    (journal,) = tmp_path.glob(".parts.jsonl.*.partial")
+    (journal,) = tmp_path.glob(".*.partial")
     journal.write_bytes(journal.read_bytes()[:-7])  # a kill in the middle of a line
     encoded.clear()
     (tmp_path / "resumed").touch()
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl")
     assert encoded == [each.id for each in PreparedCorpus.open(tiny_corpus).utterances][3:]  # the fourth was cut off
     assert (tmp_path / "parts.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
-    assert not list(tmp_path.glob(".parts*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_info_json(model):

@@ -10,10 +10,10 @@ FLOORS = {
     "errors": 0, "files": 0, "audio": 0, "loudness": 0, "config": 0, "units": 0, "kernels": 0,
     "parallel": 0, "progress": 0, "espeak": 0, "phonemes": 0,
     "models": 1,
-    "codec": 2, "data": 2,
-    "checkpoint": 3,
+    "codec": 2,
+    "data": 3, "checkpoint": 3,
     "pretrained": 4,
-    "training": 5,
+    "unit_prior": 5, "training": 5,
     "analysis": 6, "bench": 6,
     "cli": 7,
 }  # fmt: skip

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoding import ENCODERS, model_with, noise
 
-from audio_vq.audio import resample
 from audio_vq.cli import main
+from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
-from audio_vq.codec.live import FixedGain, RunningGain, Voice, convert_live, latency_of
+from audio_vq.codec.live import convert_live, latency_of
+from audio_vq.codec.source import FixedGain, RunningGain, array_source, levelled
 from audio_vq.codec.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header
 from audio_vq.errors import UserError
 from audio_vq.loudness import LoudnessMeter
@@ -173,15 +174,15 @@ def test_live_is_offline(model, size, rate, samples):
     if size == 2:
         samples = min(samples, 2000)
     recording = np.frombuffer(pcm(noise(samples)), "<i2") / np.float32(32768)
-    waveform = resample(recording, rate, 16000)
-    decibels = 20 * np.log10(LoudnessMeter().add(waveform).whole_decibel_gain(model.loudness_db))
-    expected = model.decode(model.encode(waveform, 16000), "ben", seed=3)[: len(waveform)]
+    decibels = 20 * np.log10(levelled(array_source(recording, rate), 16000, model.loudness_db).gain)
+    expected = model.convert(recording, rate, "ben", seed=3)
     said = []
     pieces = pieces_of(wav_header(rate, 0) + pcm(recording), size)
-    blocks = list(convert_live(model, pieces, Voice("ben", seed=3), FixedGain(decibels), 8000, said.append))
+    options, reader = SamplingOptions(seed=3), PcmReader(8000)
+    blocks = list(convert_live(model.codec, pieces, 1, options, FixedGain(decibels), reader, said.append))
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
     assert len(said) == 1
-    assert f"latency {latency_of(model, rate).total:.0f} ms" in said[0]
+    assert f"latency {latency_of(model.codec, rate).total:.0f} ms" in said[0]
 
 
 def test_blocks_come_within_the_stated_latency(model):
@@ -195,17 +196,18 @@ def test_blocks_come_within_the_stated_latency(model):
             worst = max(worst, heard - written)
             yield piece
 
-    for block in convert_live(model, pieces(), Voice("ann"), FixedGain(0), 16000, lambda _: None):
+    options, reader = SamplingOptions(), PcmReader(16000)
+    for block in convert_live(model.codec, pieces(), 0, options, FixedGain(0), reader, lambda _: None):
         written += len(block)
-    latency = latency_of(model, 16000)
+    latency = latency_of(model.codec, 16000)
     bound = latency.total / 1000 * 16000 + 160  # the piece itself
     assert 0.5 * bound < worst <= bound
-    assert latency_of(model, 44100).total > latency.total
+    assert latency_of(model.codec, 44100).total > latency.total
 
 
 def test_no_input_is_a_mistake(model):
     with pytest.raises(UserError, match="no samples"):
-        list(convert_live(model, [], Voice("ann"), FixedGain(0), 16000, lambda _: None))
+        list(convert_live(model.codec, [], 0, SamplingOptions(), FixedGain(0), PcmReader(16000), lambda _: None))
 
 
 def run(arguments, code, stdin=b"", interrupt=False):

@@ -65,9 +65,7 @@ def convert(
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
         model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
-        from audio_vq.codec.live import Voice
-
-        run_live(model, listened, Voice(targets[0], temperature, top_p, seed), file)
+        run_live(model, listened, targets[0], options, file)
         return
     if PIPE in (out, *inputs):
         raise UserError("- means stdin or stdout, which need --live")
@@ -89,17 +87,18 @@ def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
 def _convert_files(model: "VQVAE", files: dict[tuple[Path, str], Path], options: "SamplingOptions") -> None:
     """Writes the files, named by recording and speaker."""
     from audio_vq.audio import write_audio
-    from audio_vq.codec.conversion import Wish, convert_all
-    from audio_vq.codec.source import file_sources
+    from audio_vq.codec.conversion import Conversion, convert_all
+    from audio_vq.codec.source import file_source
     from audio_vq.progress import progress_bar
 
     recordings = list(dict.fromkeys(path for path, _ in files))
-    sources = file_sources(recordings, model.sample_rate)
-    voices = {path: tuple(name for recording, name in files if recording == path) for path in recordings}
-    wishes = [Wish(source, voices[path]) for path, source in zip(recordings, sources, strict=True)]
+    voices = {
+        path: tuple(model.speaker_index(name) for recording, name in files if recording == path) for path in recordings
+    }
+    wanted = [Conversion(file_source(path, path.stem), voices[path]) for path in recordings]
     with progress_bar("converting", total=len(files)) as bar:
-        for wish, speaker, waveform in convert_all(model, wishes, options):
-            file = files[recordings[wish], speaker]
-            write_audio(file, waveform, model.sample_rate)
+        for made in convert_all(model.codec, wanted, options):
+            file = files[recordings[made.conversion], model.speakers[made.speaker]]
+            write_audio(file, made.waveform, model.sample_rate)
             print(file)
             bar.advance()

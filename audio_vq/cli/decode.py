@@ -36,6 +36,7 @@ def decode(
     Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
     """
     from audio_vq.audio import write_audio
+    from audio_vq.codec.decode import decode_each
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
     from audio_vq.progress import progress_bar
@@ -56,9 +57,9 @@ def decode(
             )
     left = [(sequence, file) for sequence, file in zip(sequences, files, strict=True) if file in wanted]
     units_left = [sequence.units for sequence, _ in left]
-    voices, streams = [speaker] * len(left), [0] * len(left)
+    voices, streams = [model.speaker_index(speaker)] * len(left), [0] * len(left)
     with progress_bar("decoding", total=len(left)) as bar:
-        for index, audio in model.decode_each(units_left, voices, options, streams):
+        for index, audio in decode_each(model.codec, units_left, voices, options, streams):
             sequence, file = left[index]
             write_audio(file, audio[: sequence.num_samples], model.sample_rate)
             print(file)

@@ -11,8 +11,8 @@ from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.audio import Waveform
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.codec.follow import Ending
-    from audio_vq.codec.live import Voice
     from audio_vq.pretrained import VQVAE
 
 PIPE = Path("-")
@@ -57,19 +57,22 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
     return file
 
 
-def run_live(model: "VQVAE", live: LiveInput, voice: "Voice", out: Path) -> None:
+def run_live(model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOptions", out: Path) -> None:
     """Writes the conversion as it is made. Ctrl-C ends the input; what was heard by then is finished first."""
     from audio_vq.codec.follow import ended_by_interrupt
-    from audio_vq.codec.live import FixedGain, RunningGain, convert_live
+    from audio_vq.codec.live import convert_live
+    from audio_vq.codec.source import FixedGain, RunningGain
+    from audio_vq.codec.wav import PcmReader
 
     gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain(live.gain_db)
 
     def say(message: str) -> None:
-        print(f"audio-vq: to {voice.speaker}; {message}", file=sys.stderr)
+        print(f"audio-vq: to {speaker}; {message}", file=sys.stderr)
 
     with ended_by_interrupt() as ending:
-        raw_rate = live.sample_rate or model.sample_rate
-        blocks = convert_live(model, live.pieces(ending), voice, gain, raw_rate, say)
+        reader = PcmReader(live.sample_rate or model.sample_rate)
+        voice = model.speaker_index(speaker)
+        blocks = convert_live(model.codec, live.pieces(ending), voice, options, gain, reader, say)
         seconds = _write(blocks, out, model.sample_rate) / model.sample_rate
     say(f"{seconds:.1f} seconds converted")
     if out != PIPE:

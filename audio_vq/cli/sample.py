@@ -37,7 +37,8 @@ def sample(
     Example: audio-vq sample runs/vctk-prior runs/vctk --speaker p226 --seconds 3 --count 4 --out samples/
     """
     from audio_vq.audio import write_audio
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
     from audio_vq.units import UnitSequence, write_units
 
     if count < 1:
