@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 FLOORS = {
     "errors": 0, "files": 0, "audio": 0, "loudness": 0, "config": 0, "units": 0, "kernels": 0,
     "parallel": 0, "progress": 0, "espeak": 0, "phonemes": 0,
-    "models": 1,
+    "models": 1, "discovery": 1,
     "codec": 2,
     "data": 3, "checkpoint": 3,
     "pretrained": 4,

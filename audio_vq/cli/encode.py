@@ -19,10 +19,10 @@ def encode(
 
     Example: audio-vq encode runs/vctk recordings/ --out units.jsonl
     """
-    from audio_vq.audio import find_audio_files
     from audio_vq.codec.encode import encode_to_file
     from audio_vq.codec.source import file_source
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus, corpus_sources
+    from audio_vq.discovery import find_recordings
     from audio_vq.pretrained import VQVAE
 
     refuse_existing([out], force)
@@ -33,5 +33,5 @@ def encode(
             corpus = PreparedCorpus.open(path, model.sample_rate)
             sources += corpus_sources(corpus, corpus.utterances)
         else:
-            sources += [file_source(file, file.stem) for file in find_audio_files([path])]
+            sources += [file_source(file.path, file.path.stem) for file in find_recordings([path]).files]
     encode_to_file(model.codec, sources, out)

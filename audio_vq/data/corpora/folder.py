@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from audio_vq.audio import AUDIO_SUFFIXES, audio_files_in
 from audio_vq.data.corpora.recordings import Recording, RecordingSet, read_transcript, recording_id
 from audio_vq.data.prepared import SPLITS
+from audio_vq.discovery import recordings_in
 from audio_vq.errors import UserError
 
 REQUIRED_COLUMNS = {"path", "speaker"}
@@ -18,16 +18,16 @@ def find_folder(folder: Path) -> RecordingSet:
         UserError: no subfolder with audio.
     """
     recordings = []
-    for path in sorted(audio_files_in(folder)):
-        relative = path.relative_to(folder)
+    for file in recordings_in(folder).files:
+        path, relative = file.path, file.relative
         if len(relative.parts) > 1:
             speaker = relative.parts[0]
             text = read_transcript(path.with_suffix(".txt"))
             recordings.append(Recording(recording_id(speaker, relative), speaker, path, relative.as_posix(), text))
     if not recordings:
         raise UserError(
-            f"{folder} has no recording in a speaker's folder; expected <speaker>/….wav in it "
-            f"({' '.join(sorted(AUDIO_SUFFIXES))}), or give --manifest FILE.csv"
+            f"{folder} has no recording in a speaker's folder; expected <speaker>/….wav in it, "
+            "or give --manifest FILE.csv"
         )
     return RecordingSet("folder", folder, recordings)
 

@@ -4,8 +4,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-from audio_vq.audio import audio_files_in
 from audio_vq.data.corpora.recordings import Recording, RecordingSet
+from audio_vq.discovery import recordings_in
 from audio_vq.errors import UserError
 
 NAME = re.compile(r"(?P<speaker>\d+)-(?P<chapter>\d+)-\d+")
@@ -18,7 +18,7 @@ def find_librispeech(folder: Path) -> RecordingSet:
         UserError: the folder does not have LibriSpeech's layout.
     """
     recordings = []
-    for path in sorted(audio_files_in(folder)):
+    for path in (file.path for file in recordings_in(folder).files):
         name = NAME.fullmatch(path.stem)
         if name and path.parts[-3:-1] == (name["speaker"], name["chapter"]):
             chapter = path.with_name(f"{name['speaker']}-{name['chapter']}.trans.txt")

@@ -6,8 +6,8 @@ https://doi.org/10.7488/ds/2645
 import re
 from pathlib import Path
 
-from audio_vq.audio import AUDIO_SUFFIXES
 from audio_vq.data.corpora.recordings import Recording, RecordingSet, read_transcript
+from audio_vq.discovery import recordings_in
 from audio_vq.errors import UserError
 
 AUDIO_FOLDERS = ("wav48_silence_trimmed", "wav48")  # of 0.92, of 0.80
@@ -32,8 +32,8 @@ def find_vctk(folder: Path) -> RecordingSet:
 
 def _find(root: Path, audio: Path) -> list[Recording]:
     chosen: dict[tuple[str, str], Path] = {}  # by speaker and id
-    for path in sorted(audio.glob("*/*")):  # mic1 sorts before mic2
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
+    for path in (file.path for file in recordings_in(audio).files):  # mic1 sorts before mic2
+        if path.parent.parent == audio:
             chosen.setdefault((path.parent.name, MICROPHONE.sub("", path.stem)), path)
     return [
         Recording(
