@@ -6,7 +6,7 @@ torch take seconds to load and are imported where they are used: workers that pr
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import soundfile
 
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_write_bytes
+from audio_vq.files import atomic_path
 
 if TYPE_CHECKING:
     import torch
@@ -178,7 +178,8 @@ def write_audio(path: str | Path, waveform: Waveform, sample_rate: int, comment:
         file.write(to_pcm16(waveform))
         if comment and container == "wav":  # behind the samples: readers that know no chunks find them after 44 bytes
             file.comment = comment
-    atomic_write_bytes(path, buffer.getbuffer())
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_comment(path: Path) -> str:
