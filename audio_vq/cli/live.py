@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio_vq.cli.options import still_to_write
+from audio_vq.cli.options import refuse_existing
+from audio_vq.cli.recordings import distinct_names
+from audio_vq.cli.results import result_files
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,19 +43,23 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
     Raises:
         UserError: there is nothing to follow, or more than one voice, or the result exists.
     """
+    from audio_vq.audio import HIGHEST_RATE, LOWEST_RATE
+
     if len(targets) != 1:
         raise UserError(f"--live speaks in one voice, got {len(targets)} times --to")
     if live.path != PIPE and not live.path.is_file():
         raise UserError(f"{live.path}: no such file; --live follows one file that grows, or stdin as -")
-    if live.idle_seconds <= 0:
+    if not 0 < live.idle_seconds < float("inf"):
         raise UserError(f"--idle {live.idle_seconds:g}: expected seconds above zero")
-    if live.sample_rate is not None and live.sample_rate <= 0:
-        raise UserError(f"--sample-rate {live.sample_rate}: expected Hz above zero")
+    if live.sample_rate is not None and not LOWEST_RATE <= live.sample_rate <= HIGHEST_RATE:
+        raise UserError(f"--sample-rate {live.sample_rate}: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if out == PIPE:
         return PIPE
-    stem = "live" if live.path == PIPE else live.path.stem
-    file = out / f"{stem}_to_{targets[0]}.wav"
-    still_to_write([file], force)
+    if out.suffix.lower() == ".flac":
+        raise UserError(f"--out {out}: what is made live is written as .wav")
+    (name,) = distinct_names([Path("live" if live.path == PIPE else live.path.name)])
+    (file,) = result_files(out, [Path(f"{name}_to_{targets[0]}")])
+    refuse_existing([file], force)
     return file
 
 
@@ -70,7 +76,7 @@ def run_live(model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOp
         print(f"audio-vq: to {speaker}; {message}", file=sys.stderr)
 
     with ended_by_interrupt() as ending:
-        reader = PcmReader(live.sample_rate or model.sample_rate)
+        reader = PcmReader(live.sample_rate or model.sample_rate, grows=live.path != PIPE)
         voice = model.speaker_index(speaker)
         blocks = convert_live(model.codec, live.pieces(ending), voice, options, gain, reader, say)
         seconds = _write(blocks, out, model.sample_rate) / model.sample_rate

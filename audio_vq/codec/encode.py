@@ -110,10 +110,10 @@ def units_digest(codec: Codec, sources: Sequence[Source], purpose: str = "") -> 
 
 
 def encode_to_file(codec: Codec, sources: Sequence[Source], out: Path, on_fault: OnFault | None = None) -> None:
-    """Writes `out` (.jsonl or .npz) whole; until then a hidden journal beside it holds what is done.
+    """Writes `out` (.jsonl or .npz) whole, where there are any units.
 
-    The journal's name is a digest of model, sources and `out`: others' units are never taken for these. `on_fault`
-    as for `encode_sources`.
+    Until then a hidden journal beside it holds what is done. Its name is a digest of model, sources and `out`: others'
+    units are never taken for these. `on_fault` as for `encode_sources`.
     """
     with (
         UnitsJournal(out.with_name(f".{units_digest(codec, sources, out.name)}.partial")) as journal,
@@ -125,6 +125,8 @@ def encode_to_file(codec: Codec, sources: Sequence[Source], out: Path, on_fault:
             if encoding.remark:
                 bar.say(encoding.remark)
             bar.advance()
+    if not journal.sequences:
+        return
     places = {source.id: place for place, source in enumerate(sources)}
     write_units(out, sorted(journal.sequences, key=lambda sequence: places[sequence.id]))
     journal.remove()

@@ -37,9 +37,13 @@ def array_source(waveform: Waveform, sample_rate: int) -> Source:
 
 
 def file_source(path: Path, name: str) -> Source:
-    """Raises UserError, when it is read, for what is not audio."""
-    status = path.stat()
-    return Source(name, "", f"{status.st_size} {status.st_mtime_ns}", partial(audio_blocks, path))
+    """What is not there, or is not audio, is a UserError when it is read."""
+    try:
+        status = path.stat()
+        version = f"{status.st_size} {status.st_mtime_ns}"
+    except OSError:
+        version = ""
+    return Source(name, "", version, partial(audio_blocks, path))
 
 
 @dataclass(frozen=True)
