@@ -92,10 +92,8 @@ def convert_live(
             yield block
     if heard == 0:
         raise UserError("the input holds no samples; expected WAV, or raw 16-bit mono")
-    for block in stream.blocks(encoder.finish()):
-        written += len(block)
-        yield block
-    yield stream.finish()[: heard - written]  # silence completed the last unit
+    rest = np.concatenate([*stream.blocks(encoder.finish()), stream.finish()])
+    yield rest[: heard - written]  # silence completed the last unit
 
 
 def _waveforms(
