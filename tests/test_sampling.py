@@ -308,6 +308,7 @@ def test_free_running_audio_has_the_likelihood_the_forward_pass_expects(precisio
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"seed": -1},
+        {"seed": 2**63},
     ],
 )
 def test_impossible_options_are_the_users_mistake(wrong):
