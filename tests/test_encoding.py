@@ -17,8 +17,9 @@ from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec import source as reading
 from audio_vq.codec.encode import encode_sources
 from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
-from audio_vq.codec.source import Source, file_source
+from audio_vq.codec.source import Source, array_source, file_source, levelled
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
+from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
 
 ENCODERS = {
@@ -208,6 +209,68 @@ def test_files_are_encoded_as_their_waveforms(models, tmp_path):
             channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
             assert (sequence.id, sequence.num_samples) == (path.stem, -(-len(channels) * 16000 // rate))
             np.testing.assert_array_equal(sequence.units, model.encode(channels.mean(1, dtype=np.float32), rate))
+
+
+@pytest.mark.parametrize("offset", [0.125, -0.5])
+def test_an_offset_changes_neither_level_nor_units(models, tmp_path, offset):
+    """Of an array, a file, and live input; at another rate too."""
+    model = models["filterbank"]
+    waveform = np.round(32768 * noise(40000)) / np.float32(32768)
+    shifted = waveform + np.float32(offset)
+    for rate in (16000, 22050):
+        units = model.encode(waveform, rate)
+        np.testing.assert_array_equal(model.encode(shifted, rate), units)
+        soundfile.write(tmp_path / "a.wav", shifted, rate)
+        (sequence,) = sequences_of(model, [file_source(tmp_path / "a.wav", "a")])
+        np.testing.assert_array_equal(sequence.units, units)
+        heard = levelled(array_source(shifted, rate), 16000, -23.0)
+        assert heard.gain == levelled(array_source(waveform, rate), 16000, -23.0).gain
+    live = list(model.encode_stream(np.array_split(shifted, 9)))
+    assert live == model.encode(waveform, 16000, match_level=False).tolist()
+
+
+def test_near_silence_is_raised_by_thirty_decibels_and_said(models):
+    quiet, speech = source("quiet", noise(30000) * 1e-3), source("speech", noise(30000))
+    first, second = encode_sources(models["paper"].codec, [quiet, speech])
+    assert "quiet is almost silent; raised by 30 dB" in first.remark
+    assert second.remark is None
+    assert levelled(quiet, 16000, -23.0).gain == pytest.approx(10 ** (30 / 20))
+    assert levelled(source("zero", np.zeros(30000, np.float32)), 16000, -23.0).gain == 1
+
+
+def test_what_is_no_recording_is_the_users_mistake(models):
+    model = models["paper"]
+    good = noise(1000)
+    for wrong, rate in [
+        (good[None], 16000),
+        (good[:0], 16000),
+        (np.where(good > 0, np.nan, good), 16000),
+        (np.where(good > 0, np.inf, good), 16000),
+        (["a"], 16000),
+        (good, 0),
+        (good, -16000),
+        (good, float("nan")),
+    ]:
+        for call in (model.encode, model.latents, lambda *given: model.convert(*given, "ann")):
+            with pytest.raises(UserError):
+                call(wrong, rate)
+    integers = np.round(32768 * good).astype(np.int16)
+    np.testing.assert_array_equal(model.encode(integers, 16000), model.encode(integers / 32768, 16000))
+    np.testing.assert_array_equal(model.encode(torch.from_numpy(good), 16000), model.encode(good, 16000))
+
+
+def test_what_are_no_units_is_the_users_mistake(models):
+    model = models["paper"]
+    for wrong in ([], [[1, 2]], [0.5], [-1], [32], ["a"], [None]):
+        with pytest.raises(UserError, match="units"):
+            model.decode(wrong, "ann")
+    with pytest.raises(UserError, match="2 unit sequences, 1 speakers"):
+        model.decode_many([[1], [2]], ["ann"])
+    with pytest.raises(UserError, match="known: ann, ben"):
+        model.decode([1], "bob")
+    for wrong in ({"seed": 2**64}, {"seed": -1}, {"temperature": float("nan")}, {"top_p": 0}):
+        with pytest.raises(UserError):
+            model.decode([1], "ann", **wrong)
 
 
 def test_memory_does_not_grow_with_a_recording(models, monkeypatch):

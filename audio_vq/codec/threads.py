@@ -31,6 +31,7 @@ def lone_threads(count: int) -> ThreadPoolExecutor:
     begun = threading.Barrier(count + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread that has not asked yet would later take what others have set
         torch.set_num_threads(1)
         begun.wait()
 
