@@ -5,16 +5,17 @@ loaded, so a crop costs a few pages however long the corpus is.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, from_pcm16
+from audio_vq.audio import Waveform, at_rate, from_pcm16
+from audio_vq.codec.source import Source
 from audio_vq.errors import UserError
 from audio_vq.files import safe_name
 
@@ -24,6 +25,7 @@ CORPUS_FILE = "corpus.json"  # written last: its presence means finished
 UTTERANCES_FILE = "utterances.jsonl"
 AUDIO_FILE = "audio.pcm"
 PCM_DTYPE = np.dtype("<i2")
+BLOCK_SAMPLES = 1 << 18  # of an utterance that is read in blocks
 SPLITS = ("train", "valid", "test")
 
 
@@ -208,6 +210,20 @@ class PreparedCorpus:
     @cached_property
     def _pcm(self) -> npt.NDArray[np.int16]:
         return np.memmap(self.folder / AUDIO_FILE, dtype=PCM_DTYPE, mode="r")
+
+
+def corpus_sources(corpus: PreparedCorpus, utterances: Iterable[Utterance]) -> list[Source]:
+    """Utterances as recordings to encode."""
+
+    def read(utterance: Utterance, sample_rate: int) -> Iterator[Waveform]:
+        starts = range(0, utterance.num_samples, BLOCK_SAMPLES)
+        blocks = (corpus.waveform(utterance, at, min(BLOCK_SAMPLES, utterance.num_samples - at)) for at in starts)
+        return at_rate(blocks, corpus.sample_rate, sample_rate)
+
+    return [
+        Source(each.id, each.speaker, corpus.header.to_json() + each.to_json(), partial(read, each))
+        for each in utterances
+    ]
 
 
 def untrained_line(untrained: Mapping[str, str]) -> str:
