@@ -298,6 +298,15 @@ def test_a_long_recording_becomes_utterances_cut_at_pauses(talk, tmp_path, proce
         assert utterance in (anns[0], anns[-1]) or ends.max() < 0.01  # nothing was cut through
 
 
+def test_a_long_recording_of_nothing_but_clicks_is_skipped(tmp_path):
+    (tmp_path / "src" / "ann").mkdir(parents=True)
+    clicks = np.zeros(70 * RATE, np.float32)
+    clicks[[RATE, 35 * RATE, 68 * RATE]] = 0.9
+    soundfile.write(tmp_path / "src" / "ann" / "a.wav", clicks, RATE)
+    with pytest.raises(UserError, match="nothing but pauses"):
+        prepare(find_folder(tmp_path / "src"), tmp_path / "out", Processing(RATE), RULE, workers=1)
+
+
 def test_a_long_recording_with_a_text_stays_whole(talk, tmp_path):
     for speaker in ("ann", "bob"):
         (talk / speaker / "talk.txt").write_text(f"all that {speaker} says")

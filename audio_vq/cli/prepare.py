@@ -86,7 +86,9 @@ def folder(
     out: Out,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Header path,speaker[,text][,split]; paths relative to SRC."),
+        typer.Option(
+            metavar="FILE.csv", help="Table with the header path,speaker[,text][,split]; paths relative to SRC."
+        ),
     ] = None,
     sample_rate: SampleRate = 16000,
     workers: Workers = 0,
@@ -98,6 +100,8 @@ def folder(
     json: Json = False,
 ) -> None:
     """Prepare any recordings: a subfolder of SRC per speaker, or a list of files.
+
+    A .txt of a recording's name holds its text. Recordings of more than 30 seconds without a text are cut at pauses.
 
     Example: audio-vq prepare folder recordings data/mine --manifest recordings/list.csv
     """

@@ -115,7 +115,9 @@ def process(recording: Recording, processing: Processing) -> list[Spoken | Skipp
         offset_seconds=whole.offset_samples / rate,
         gain_db=20 * math.log10(gain),
     )
-    return [spoken] if recording.text else list(_cut(spoken, whole.waveform, processing))
+    if recording.text:
+        return [spoken]
+    return list(_cut(spoken, whole.waveform, processing)) or [Skipped(recording.source, "nothing but pauses")]
 
 
 def _trimmed(waveform: Waveform, processing: Processing) -> Trimmed:
