@@ -142,7 +142,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> 
     from audio_vq.analysis.measures.analyze import analyze as measure
     from audio_vq.analysis.measures.selection import open_aligned, select_utterances
     from audio_vq.analysis.report.report import write_report
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
 
     model = VQVAE.from_pretrained(checkpoint, settings.device)
     prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from omegaconf import OmegaConf
 
 from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
-from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.prepared import PreparedCorpus, untrained_line
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 from audio_vq.pretrained import VQVAE, resolve_device
@@ -32,7 +32,7 @@ def run_vqvae(run: TrainRun) -> None:
     """`audio-vq train`. Raises UserError for a corpus, model or folder that does not fit."""
 
     def task(_device: torch.device) -> Task:
-        corpus = PreparedCorpus.open(run.data, run.model.sample_rate).trainable()
+        corpus = _trainable(run.data, run.model.sample_rate, run.train.crop_length)
         kind = GaussianTask if run.model.bottleneck == "gaussian" else VQVAETask
         return kind(corpus, run.model, run.train, run.seed)
 
@@ -44,10 +44,19 @@ def run_prior(run: TrainPriorRun) -> None:
 
     def task(device: torch.device) -> Task:
         model = VQVAE.from_pretrained(run.model, device.type)
-        corpus = PreparedCorpus.open(run.data, model.sample_rate).trainable()
+        corpus = _trainable(run.data, model.sample_rate)
         return PriorTask(model, corpus, run.prior, run.train, run.seed, Path(run.run))
 
     _run(run, task)
+
+
+def _trainable(data: str, sample_rate: int, crop_length: int = 1) -> PreparedCorpus:
+    """The part of a corpus that can be trained on; who is left out is said."""
+    corpus = PreparedCorpus.open(data, sample_rate)
+    untrained = corpus.untrained(crop_length)
+    if untrained and PartialState().is_main_process:
+        print(untrained_line(untrained), file=sys.stderr)
+    return corpus.trainable(crop_length)
 
 
 def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task]) -> None:

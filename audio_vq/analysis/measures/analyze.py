@@ -23,7 +23,8 @@ from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.progress import progress_bar
 
 if TYPE_CHECKING:
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
 
 CROP_SECONDS = 0.64
 CROPS = 32
