@@ -176,7 +176,7 @@ def _sequence(place: str, record: dict[str, Any]) -> UnitSequence:
 def _safe_id(place: str, name: str) -> str:
     """An id that may have come from anybody leads nowhere but below the folder of results."""
     for part in name.split("/"):
-        safe_name(part, f"{place}: id")
+        safe_name(part, f"{place}: id {name!a}, part")
     return name
 
 
