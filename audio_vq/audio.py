@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +133,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise UserError(f"{path} is a folder, expected an audio file")
     try:
         # an open file, not its name: libsndfile then judges by content, whatever the suffix
-        with path.open("rb") as binary, soundfile.SoundFile(binary) as file:
+        with path.open("rb") as binary, soundfile.SoundFile(_seekable(binary)) as file:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -144,6 +144,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
             f"{path} is not audio that can be read ({error.error_string.rstrip('.')}); "
             "expected WAV, FLAC, OGG, MP3 or another format of libsndfile"
         ) from error
+
+
+def _seekable(binary: BinaryIO) -> BinaryIO:
+    """Formats are read by going back and forth, which a pipe cannot."""
+    return binary if binary.seekable() else io.BytesIO(binary.read())
 
 
 def _mono_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Waveform]:

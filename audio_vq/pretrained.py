@@ -25,7 +25,7 @@ from audio_vq.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
-from audio_vq.codec.codec import Codec, Units
+from audio_vq.codec.codec import Codec
 from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
@@ -37,6 +37,7 @@ from audio_vq.codec.streaming import StreamState, WaveformStream, stream_of
 from audio_vq.config import ModelConfig
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
+from audio_vq.units import Units
 
 
 class VQVAE:

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from audio_vq.checkpoint import CheckpointInfo, config_from, load_weights, read_info, resolve_checkpoint
-from audio_vq.codec.codec import Units
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.prior import sample_units
 from audio_vq.config import PriorConfig
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE, resolve_device
+from audio_vq.units import Units
 
 LONGEST_SECONDS = 86_400  # of a drawn sequence
 

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_bytes, atomic_write_text, safe_name
+
+Units = npt.NDArray[np.int64]  # (time,)
 
 _FIELDS = ("id", "speaker", "sample_rate", "hop_length", "num_samples", "fingerprint")  # all but the units
 _MOST = 2**31  # no codebook is larger
@@ -30,7 +33,7 @@ class UnitSequence:
     sample_rate: int  # Hz, of the waveform
     hop_length: int  # waveform samples per unit
     num_samples: int  # of the waveform, so that decoding can end where the recording did
-    units: np.ndarray  # (time,) int64
+    units: Units
     fingerprint: str = ""  # of the encoder and codebook that made them; empty where unknown
 
 
@@ -176,7 +179,7 @@ def _sequence(place: str, record: dict[str, Any]) -> UnitSequence:
 def _safe_id(place: str, name: str) -> str:
     """An id that may have come from anybody leads nowhere but below the folder of results."""
     for part in name.split("/"):
-        safe_name(part, f"{place}: id")
+        safe_name(part, f"{place}: id {name!a}, part")
     return name
 
 

@@ -26,7 +26,7 @@ class NoiseModel(ToneModel):
     def encode(self, waveform, sample_rate):
         digest = hashlib.sha256(waveform.tobytes()).digest()
         count = len(super().encode(waveform, sample_rate))
-        return np.random.default_rng(list(digest)).integers(self.codebook_size, size=count)
+        return np.random.default_rng([3, *digest]).integers(self.codebook_size, size=count)
 
     def latents(self, waveform, sample_rate):
         return self.codebook[self.encode(waveform, sample_rate)].T

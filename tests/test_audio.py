@@ -1,6 +1,8 @@
 """Waveforms in and out: every promise of audio.py against an independent computation."""
 
+import os
 import resource
+import threading
 
 import librosa
 import numpy as np
@@ -124,6 +126,16 @@ def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
     loud = tone(200, 0.1, 16000, amplitude=4)
     soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6)
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(200, 1, 16000), 16000)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "a.wav").read_bytes()))
+    writer.start()
+    heard = read_audio(tmp_path / "pipe").waveform
+    writer.join()
+    np.testing.assert_array_equal(heard, read_audio(tmp_path / "a.wav").waveform)
 
 
 def bad_files(folder):

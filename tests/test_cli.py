@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -270,6 +271,19 @@ def test_ctrl_c_says_what_is_kept(model, recording, tmp_path, monkeypatch):
     monkeypatch.undo()
     _, err = call(*arguments)
     assert "1 of 2 results exist and are kept" in err
+
+
+def test_a_full_disk_is_told_in_one_line(model, recording, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        _, err = call("convert", model, recording, "--to", "ann", "--out", tmp_path / "out", code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (line,) = [line for line in err.splitlines() if line.startswith("audio-vq:")]
+    assert "0 of 1 results are in" in line
+    assert "Traceback" not in err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypatch):

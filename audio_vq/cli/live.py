@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio_vq.cli.options import refuse_existing
-from audio_vq.cli.recordings import distinct_names
 from audio_vq.cli.results import result_files
 from audio_vq.errors import UserError
 
@@ -44,6 +43,7 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
         UserError: there is nothing to follow, or more than one voice, or the result exists.
     """
     from audio_vq.audio import HIGHEST_RATE, LOWEST_RATE
+    from audio_vq.cli.recordings import distinct_names
 
     if len(targets) != 1:
         raise UserError(f"--live speaks in one voice, got {len(targets)} times --to")

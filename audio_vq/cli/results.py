@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,17 +109,20 @@ def still_to_make(comments: Mapping[Path, str], force: bool) -> set[Path]:
 
 
 @contextmanager
-def told_how_to_go_on(out: Path, files: Iterable[Path]) -> Iterator[None]:
-    """Ctrl-C inside says what is kept."""
+def told_how_to_go_on(out: Path, files: Collection[Path]) -> Iterator[None]:
+    """Ctrl-C and a full disk inside say what is kept."""
+
+    def told() -> str:
+        made = [file.exists() for file in files]
+        return f"{sum(made)} of {len(made)} results are in {out}; the same command goes on from there"
+
     try:
         yield
     except KeyboardInterrupt:
-        wanted = list(files)
-        kept = sum(file.exists() for file in wanted)
-        print(
-            f"audio-vq: {kept} of {len(wanted)} results are in {out}; the same command goes on there", file=sys.stderr
-        )
+        print(f"audio-vq: {told()}", file=sys.stderr)
         raise
+    except OSError as error:
+        raise OSError(f"{error.strerror or error}; {told()}") from error
 
 
 class Faults:

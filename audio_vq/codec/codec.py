@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,8 +13,7 @@ from audio_vq.codec.encoder import ChunkEncoder
 from audio_vq.codec.sampler import Precision
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import VQVAEModel
-
-Units = npt.NDArray[np.int64]
+from audio_vq.units import Units
 
 
 @dataclass(frozen=True, eq=False)

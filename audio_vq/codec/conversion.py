@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from audio_vq.audio import Waveform
-from audio_vq.codec.codec import Codec, Units
+from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encode import Encoding, OnFault, encode_sources
 from audio_vq.codec.source import Source
 from audio_vq.loudness import ACTIVE_RANGE_DB, FRAME_LENGTH, LoudnessMeter
+from audio_vq.units import Units
 
 LONG_SECONDS = 20.0
 PIECE_SECONDS = 10.0  # pieces are at least so long

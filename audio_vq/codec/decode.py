@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from audio_vq.audio import Waveform, mu_law_decode
-from audio_vq.codec.codec import Codec, Units
+from audio_vq.codec.codec import Codec
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.graph import sample_on_gpu
 from audio_vq.codec.sampler import Precision, Sampler
 from audio_vq.codec.workers import SamplingJob, sample_side_by_side
 from audio_vq.models.wavenet import Conditioner, WaveNet
+from audio_vq.units import Units
 
 BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
 

@@ -28,6 +28,7 @@ from audio_vq.audio import Waveform
 from audio_vq.codec.threads import lone_threads, one_thread
 from audio_vq.models.encoder import Convolution
 from audio_vq.models.vqvae import VQVAEModel
+from audio_vq.units import Units
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,7 +38,6 @@ CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # a GPU wants more in parallel
 READ_AHEAD = 2  # batches of chunks per worker that wait for it
 
 Latents = npt.NDArray[np.float32]
-Units = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
