@@ -54,7 +54,8 @@ def test_samples_are_those_of_the_recordings(recordings, tmp_path):
     assert sum(size.utterances for size in header.splits.values()) == 6
     for utterance in corpus.utterances:
         expected, _ = soundfile.read(recordings / utterance.source, dtype="int16")
-        np.testing.assert_array_equal(np.round(corpus.waveform(utterance) * 32768), expected)
+        offset = expected.mean()  # which is taken away
+        np.testing.assert_allclose(corpus.waveform(utterance) * 32768, expected - offset, atol=0.51)
         assert utterance.text == f"sentence {int(utterance.id[-2:])}"
         assert utterance.offset_seconds == 0
     assert [u.start for u in corpus.utterances[1:]] == list(np.cumsum([u.num_samples for u in corpus.utterances])[:-1])
