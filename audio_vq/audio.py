@@ -28,7 +28,6 @@ PCM_SCALE = 32768  # 16-bit full scale
 OPUS_RATE = 16_000  # Hz, one of the rates Opus has
 BLOCK_SECONDS = 10.0  # of a file that is read in blocks
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz, of recordings
-LEAST_OFFSET = 1e-3  # of full scale; a smaller one is left as it is
 OFFSET_HZ = 5.0  # below it, what changes is no sound
 OFFSET_SECONDS = 0.03  # of a beginning that tells the offset: some periods of a voice, less than live input waits for
 FRAME_SECONDS = 0.025  # long enough for a period of the lowest voice, short against a phone
@@ -64,9 +63,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
     with _opened(Path(path)) as file:
         waveform = np.concatenate(list(_mono_blocks(file, Path(path))))
         rate = sample_rate or file.samplerate
-        offset = waveform.mean(dtype=np.float64)
-        if abs(offset) > LEAST_OFFSET:  # before resampling, whose filters would ring at the ends
-            waveform -= np.float32(offset)
+        waveform -= waveform.mean(dtype=np.float64)  # before resampling, whose filters would ring at the ends
         waveform = resample(waveform, file.samplerate, rate)
     waveform /= np.float32(max(1.0, np.abs(waveform).max()))
     return Audio(waveform, rate)
