@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from audio_vq import checkpoint
@@ -174,18 +174,18 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_corpus, tmp_path, monkeypat
     run = run_of(tiny_corpus, tmp_path / "run")
     saves = []
 
-    def save_file(tensors, file):
-        saves.append(file)
+    def save(tensors):
+        saves.append(tensors)
         if len(saves) > 2:
-            raise SafetensorError("No space left on device")
-        return original(tensors, file)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(tensors)
 
-    original = checkpoint.save_file
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    original = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", save)
     with pytest.raises(OSError, match="No space left"):
         run_vqvae(run)
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000004"]
-    monkeypatch.setattr(checkpoint, "save_file", original)
+    monkeypatch.setattr(checkpoint, "save", original)
     run_vqvae(run)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert steps == [4, 8]
