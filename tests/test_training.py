@@ -57,7 +57,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_corpus, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run_vqvae(stopped)
     assert json.loads((tmp_path / "parts/last/training.json").read_text())["step"] == 5
-    (tmp_path / "parts/checkpoints/.step-00000006-killed").mkdir()  # as a kill in the middle of a save leaves it
+    (tmp_path / "parts/checkpoints/.partial-killed").mkdir()  # as a kill in the middle of a save leaves it
     run_vqvae(stopped)
     assert not list((tmp_path / "parts/checkpoints").glob(".*"))
     for name in ("model.safetensors", "training.safetensors"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_vq.audio import mu_law_encode
-from audio_vq.config import FILTERBANK_HOP_SECONDS, ModelConfig, hop_length
+from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.encoder import Encoder, Filterbank
 from audio_vq.models.gaussian import GaussianBottleneck
@@ -170,7 +170,7 @@ def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
     encoder, quantizer, wavenet = config.encoder, config.quantizer, config.wavenet
     filterbank = None
     if encoder.filterbank:
-        hop = round(FILTERBANK_HOP_SECONDS * config.sample_rate)
+        hop = filterbank_hop_length(config.sample_rate)
         filterbank = Filterbank(encoder.filterbank, config.sample_rate, hop)
     net = Encoder(
         strides=list(encoder.strides),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audio_vq.checkpoint import CheckpointInfo, load_weights, save_tensors, write_checkpoint
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_folder, atomic_write_text
+from audio_vq.files import TEMPORARY, atomic_folder, atomic_write_text
 from audio_vq.training.average import WeightAverage
 
 
@@ -103,7 +103,10 @@ class RunFolder:
         """Keeps what `last` and `best` point to; what a kill left half-written goes too."""
         kept = {(self.folder / n).readlink() for n in ("last", "best") if (self.folder / n).is_symlink()}
         for folder in (self.folder / "checkpoints").iterdir():
-            if re.match(r"\.?step-\d+", folder.name) and Path("checkpoints", folder.name) not in kept:
+            if (
+                re.match(rf"{re.escape(TEMPORARY)}|step-\d+", folder.name)
+                and Path("checkpoints", folder.name) not in kept
+            ):
                 shutil.rmtree(folder)
 
 
