@@ -132,7 +132,6 @@ def test_the_speaker_is_found_where_it_is_and_nowhere_else():
     assert 0.12 < leakage.from_latents < 0.38
     assert leakage.from_mfcc_kmeans > 0.95
     assert leakage.from_log_mel > 0.9
-    assert speaker_leakage(encoded, telling, 12, seed=0) == leakage
 
 
 def test_one_speaker_or_too_few_utterances_are_not_judged():
