@@ -6,8 +6,7 @@ take seconds to load and are imported where they are used: workers that prepare 
 """
 
 import io
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 Waveform = npt.NDArray[np.float32]
 
-AUDIO_SUFFIXES = frozenset(
-    {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"}
-)
 PCM_SCALE = 32768  # 16-bit full scale
 OPUS_RATE = 16_000  # Hz, one of the rates Opus has
 BLOCK_SECONDS = 10.0  # of a file that is read in blocks
@@ -65,6 +61,20 @@ def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
         waveform = np.concatenate(list(_mono_blocks(file, Path(path), rate)))
     waveform /= np.float32(full_scale(float(np.abs(waveform).max())))
     return Audio(waveform, rate)
+
+
+def is_audio(path: Path) -> bool:
+    """Whether the file's content, whatever its name, is in a format that `read_audio` knows.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as binary:
+        try:
+            soundfile.SoundFile(binary).close()
+        except soundfile.LibsndfileError:
+            return False
+    return True
 
 
 def audio_blocks(path: str | Path, sample_rate: int) -> Iterator[Waveform]:
@@ -264,38 +274,3 @@ def fundamental_frequency(waveform: Waveform, sample_rate: int) -> Waveform:
         resolution=PITCH_STEP_SEMITONES,
     )
     return np.asarray(f0, np.float32)
-
-
-def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The audio files among `paths` and, at any depth, inside the folders among them: sorted, each once.
-
-    A file that is named is taken whatever its suffix; in folders the suffix decides, and hidden files do not
-    count.
-
-    Raises:
-        UserError: a path that does not exist, or no audio file at all.
-    """
-    places = [Path(path) for path in paths]
-    found: set[Path] = set()
-    for path in places:
-        if path.is_dir():
-            found.update(audio_files_in(path))
-        elif path.exists():
-            found.add(path)
-        else:
-            raise UserError(f"{path}: no such file or folder")
-    if not found:
-        suffixes = " ".join(sorted(AUDIO_SUFFIXES))
-        raise UserError(f"no audio file in {', '.join(map(str, places))} (looked for {suffixes})")
-    return sorted(found)
-
-
-def audio_files_in(folder: Path) -> Iterator[Path]:
-    """The audio files in a folder, at any depth, in no order; none where there is no such folder."""
-    visited: set[str] = set()  # a link to a folder above must not be followed for ever
-    for root, folders, names in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(root))
-        folders[:] = sorted(name for name in folders if os.path.realpath(Path(root, name)) not in visited)
-        for name in names:
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                yield Path(root, name)

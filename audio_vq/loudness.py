@@ -14,6 +14,7 @@ Waveform = npt.NDArray[np.float32]
 FRAME_LENGTH = 400  # samples; 25 ms at 16 kHz
 ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest one are pauses
 PEAK_LIMIT = 0.95  # of full scale
+MAX_GAIN_DB = 30.0  # what would need more is no speech, or its noise would come up with it
 
 
 class LoudnessMeter:
@@ -48,11 +49,11 @@ class LoudnessMeter:
         return np.concatenate([np.frombuffer(self._power), _frame_power(last)])
 
     def gain(self, target_db: float) -> float:
-        """What brings active speech to `target_db` within the peak limit; 1 for silence."""
+        """What brings active speech to `target_db` within the peak limit, at most `MAX_GAIN_DB`; 1 for silence."""
         active = self.active_rms()
         if active == 0:
             return 1.0
-        return min(10 ** (target_db / 20) / active, PEAK_LIMIT / self.peak)
+        return min(10 ** (target_db / 20) / active, PEAK_LIMIT / self.peak, 10 ** (MAX_GAIN_DB / 20))
 
     def whole_decibel_gain(self, target_db: float) -> float:
         """`gain` in whole decibels: the same whether or not silence surrounds the recording."""
@@ -62,8 +63,8 @@ class LoudnessMeter:
 def normalise_loudness(waveform: Waveform, target_db: float) -> Waveform:
     """Scale so that active speech has an RMS of `target_db` (dB relative to full scale).
 
-    Pauses do not count, see `active_rms`. The gain is lowered where the peak would pass 0.95 of full scale.
-    Silence is returned as it is.
+    Pauses do not count, see `active_rms`. The gain is lowered where the peak would pass 0.95 of full scale, and is at
+    most 30 dB. Silence is returned as it is.
     """
     return waveform * np.float32(LoudnessMeter().add(waveform).gain(target_db))
 

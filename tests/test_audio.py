@@ -12,7 +12,6 @@ from audio_vq.audio import (
     BLOCK_SECONDS,
     StreamResampler,
     audio_blocks,
-    find_audio_files,
     from_pcm16,
     log_mel,
     mu_law_decode,
@@ -226,19 +225,3 @@ def test_log_mel_has_a_frame_per_hop_even_of_little(samples):
     mel = log_mel(np.zeros(samples, np.float32), 16000, 160)
     assert mel.shape == (80, 1 + samples // 160)
     assert np.isfinite(mel).all()
-
-
-def test_audio_files_are_found_once_and_sorted(tmp_path):
-    for name in ("b.wav", "a/c.FLAC", "a/notes.txt", "a/.hidden.wav"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "a" / "up").symlink_to(tmp_path)
-    found = find_audio_files([tmp_path, tmp_path / "b.wav", tmp_path / "a" / "notes.txt"])
-    assert found == [tmp_path / "a" / "c.FLAC", tmp_path / "a" / "notes.txt", tmp_path / "b.wav"]
-
-
-def test_nothing_found_is_a_mistake(tmp_path):
-    with pytest.raises(UserError, match="no audio file"):
-        find_audio_files([tmp_path])
-    with pytest.raises(UserError, match="no such file"):
-        find_audio_files([tmp_path / "absent"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import VCTK_MINI
 
-from audio_vq.data.corpora.folder import find_folder, find_listed
+from audio_vq.data.corpora.folder import find_folder
+from audio_vq.data.corpora.manifest import find_listed
 from audio_vq.data.corpora.librispeech import find_librispeech
 from audio_vq.data.corpora.recordings import recording_id
 from audio_vq.data.corpora.vctk import find_vctk

@@ -17,8 +17,7 @@ from audio_vq.data.corpora.synthetic.voices import make_voices
 from audio_vq.data.prepare import SplitRule
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
-from audio_vq.espeak import Phoneme, Speech
-from audio_vq.phonemes import ARPABET, SILENCE, arpabet
+from audio_vq.espeak import ARPABET, SILENCE, Phoneme, Speech, arpabet
 
 SMALL = Synthesis(speakers=3, utterances=6)
 RULE = SplitRule()

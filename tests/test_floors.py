@@ -10,13 +10,13 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 # from the ground up; rooms side by side do not know each other
 FLOORS = (
     ("errors",),
-    ("files", "progress", "espeak", "phonemes", "kernels"),
+    ("files", "progress", "espeak", "kernels"),
     ("config", "audio", "parallel"),
-    ("loudness", "units"),
-    ("models", "data"),
-    ("codec",),
+    ("discovery", "loudness", "units"),
+    ("models",),
+    ("data", "codec"),
     ("checkpoint",),
-    ("pretrained",),
+    ("pretrained", "unit_prior"),
     ("training", "analysis/alignment"),
     ("analysis/measures", "bench"),
     ("analysis/judges",),

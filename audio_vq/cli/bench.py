@@ -108,9 +108,10 @@ def _read_speech(path: Path | None, sample_rate: int, speakers: Sequence[str], s
     """So many seconds: of the first known speaker of a prepared corpus, or of the first files."""
     import numpy as np
 
-    from audio_vq.audio import find_audio_files, read_audio
+    from audio_vq.audio import read_audio
     from audio_vq.bench.decoder import Speech
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus
+    from audio_vq.discovery import find_recordings
 
     if path is None:
         return None
@@ -123,7 +124,7 @@ def _read_speech(path: Path | None, sample_rate: int, speakers: Sequence[str], s
         speaker = speakers.index(known[0].speaker) if speakers else 0
         waveforms = (corpus.waveform(each) for each in known if each.speaker == known[0].speaker)
     else:
-        waveforms = (read_audio(file, sample_rate).waveform for file in find_audio_files([path]))
+        waveforms = (read_audio(file.path, sample_rate).waveform for file in find_recordings([path]).files)
     parts: list[Any] = []
     while sum(map(len, parts)) < seconds * sample_rate and (part := next(waveforms, None)) is not None:
         parts.append(part)

@@ -71,9 +71,9 @@ def convert(
         return
     if PIPE in (out, *inputs):
         raise UserError("- means stdin or stdout, which need --live")
-    from audio_vq.audio import find_audio_files
+    from audio_vq.discovery import find_recordings
 
-    recordings = find_audio_files(inputs)
+    recordings = [file.path for file in find_recordings(inputs).files]
     files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
     wanted = still_to_write(list(files.values()), force)
     model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)

@@ -19,9 +19,9 @@ def encode(
 
     Example: audio-vq encode runs/vctk recordings/ --out units.jsonl
     """
-    from audio_vq.audio import find_audio_files
     from audio_vq.codec.source import corpus_sources, encode_to_file, file_sources
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus
+    from audio_vq.discovery import find_recordings
     from audio_vq.pretrained import VQVAE
 
     refuse_existing([out], force)
@@ -32,5 +32,5 @@ def encode(
             corpus = PreparedCorpus.open(path, model.sample_rate)
             sources += corpus_sources(corpus, corpus.utterances)
         else:
-            sources += file_sources(find_audio_files([path]), model.sample_rate)
+            sources += file_sources([file.path for file in find_recordings([path]).files], model.sample_rate)
     encode_to_file(model, sources, out)

@@ -101,7 +101,8 @@ def folder(
 
     Example: audio-vq prepare folder recordings data/mine --manifest recordings/list.csv
     """
-    from audio_vq.data.corpora.folder import find_folder, find_listed
+    from audio_vq.data.corpora.folder import find_folder
+    from audio_vq.data.corpora.manifest import find_listed
 
     recordings = find_folder(src) if manifest is None else find_listed(src, manifest)
     processing, rule = _processing(sample_rate, trim, loudness), _rule(seed, test_speakers)

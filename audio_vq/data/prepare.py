@@ -1,26 +1,29 @@
-"""From recordings to a prepared corpus: read, resample, trim, level, append."""
+"""From recordings to a prepared corpus: read, resample, trim, level, cut, append."""
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audio_vq.audio import read_audio, to_pcm16, trim_silence
-from audio_vq.data.corpora.recordings import Recording, RecordingSet
+from audio_vq.audio import Trimmed, Waveform, read_audio, to_pcm16, trim_silence
+from audio_vq.data.corpora.recordings import Recording, RecordingSet, distinct
+from audio_vq.data.pauses import pieces
 from audio_vq.data.prepared import SPLITS, CorpusHeader, Skipped, SplitSize, Utterance
 from audio_vq.data.splits import UNASSIGNED, assign_splits
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
-from audio_vq.loudness import normalise_loudness
+from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 from audio_vq.parallel import in_order
 from audio_vq.progress import progress_bar
 
 SILENT_PEAK = 0.001  # -60 dB: some 30 steps of 16 bits, no speech can be heard in it
 SHORTEST_SECONDS = 0.3
+PAUSE_DB = 40.0  # below the loudest sample of a recording: a piece that stays there holds no speech
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class SplitRule:
 
     seed: int = 0
     test_speakers: tuple[str, ...] = ()
+    sentences: Mapping[str, str] = field(default_factory=dict)  # by utterance id, see `RecordingSet`
 
 
 def prepare(
@@ -61,12 +65,14 @@ def prepare(
     """
     # a mistake about splits must come out before hours of reading, not after them
     assign_splits([_draft(entry) for entry in recordings.recordings], rule.seed, rule.test_speakers)
+    rule = replace(rule, sentences=recordings.sentences)
+    left_out = [entry for entry in recordings.left_out if not (recordings.source / entry.source).is_relative_to(out)]
     source = str(recordings.source.resolve())
     settings = asdict(processing) | {"source": source, "list_of_recordings": recordings.fingerprint()}
     with CorpusWriter(out, settings, force=force) as writer:
         waiting = recordings.recordings[writer.done :]
-        with closing(in_order(partial(process, processing=processing), waiting, workers)) as items:
-            append_all(writer, items, total=len(recordings.recordings))
+        with closing(in_order(partial(process, processing=processing), waiting, workers)) as results:
+            append_all(writer, results, total=len(recordings.recordings), left_out=left_out)
         return complete(
             writer,
             rule,
@@ -74,46 +80,89 @@ def prepare(
             source=source,
             settings=asdict(processing),
             speaker_info=recordings.speaker_info,
+            left_out=left_out,
         )
 
 
-def process(recording: Recording, processing: Processing) -> Spoken | Skipped:
-    """One recording as the samples that go into the corpus, or the reason why it cannot."""
+def process(recording: Recording, processing: Processing) -> list[Spoken | Skipped]:
+    """One recording as the samples that go into the corpus, or the reason why it cannot.
+
+    A long one without a text becomes several utterances, cut at pauses; a text could not be shared out.
+    """
     rate = processing.sample_rate
     try:
         waveform = read_audio(recording.path, rate).waveform
     except UserError as error:
-        return Skipped(recording.source, str(error))
+        return [Skipped(recording.source, str(error))]
     if np.ptp(waveform) < 2 * SILENT_PEAK:
-        return Skipped(recording.source, "silent")
-    offset_samples = 0
-    if processing.trim_db is not None:
-        trimmed = trim_silence(waveform, rate, processing.trim_db, processing.trim_margin_seconds)
-        waveform, offset_samples = trimmed.waveform, trimmed.offset_samples
-    if len(waveform) < SHORTEST_SECONDS * rate:
-        seconds = len(waveform) / rate
-        return Skipped(recording.source, f"{seconds:.2f} s of sound, expected {SHORTEST_SECONDS} s or more")
+        return [Skipped(recording.source, "silent")]
+    whole = _trimmed(waveform, processing)
+    if len(whole.waveform) < SHORTEST_SECONDS * rate:
+        seconds = len(whole.waveform) / rate
+        return [Skipped(recording.source, f"{seconds:.2f} s of sound, expected {SHORTEST_SECONDS} s or more")]
+    gain = 1.0
     if processing.loudness_db is not None:
-        waveform = normalise_loudness(waveform, processing.loudness_db)
-    return Spoken(
+        gain = LoudnessMeter().add(whole.waveform).gain(processing.loudness_db)
+    spoken = Spoken(
         id=recording.id,
         speaker=recording.speaker,
-        samples=to_pcm16(waveform),
+        samples=to_pcm16(whole.waveform * np.float32(gain)),
         source=recording.source,
         text=recording.text,
         split=recording.split,
-        offset_seconds=offset_samples / rate,
+        offset_seconds=whole.offset_samples / rate,
+        gain_db=20 * math.log10(gain),
     )
+    return [spoken] if recording.text else list(_cut(spoken, whole.waveform, processing))
 
 
-def append_all(writer: CorpusWriter, items: Iterator[Spoken | Skipped], *, total: int) -> None:
-    """Append the recordings that are still missing, with a progress bar."""
+def _trimmed(waveform: Waveform, processing: Processing) -> Trimmed:
+    if processing.trim_db is None:
+        return Trimmed(waveform, 0)
+    return trim_silence(waveform, processing.sample_rate, processing.trim_db, processing.trim_margin_seconds)
+
+
+def _cut(spoken: Spoken, waveform: Waveform, processing: Processing) -> Iterator[Spoken]:
+    """The pieces of a long recording, those without those that hold nothing but a pause; a short one as it is.
+
+    `waveform` is what `spoken.samples` were made of.
+    """
+    rate = processing.sample_rate
+    found = pieces(waveform, rate)
+    if len(found) == 1:
+        yield spoken
+        return
+    audible = np.abs(waveform).max() * 10 ** (-PAUSE_DB / 20)
+    for number, piece in enumerate(found, 1):
+        trimmed = _trimmed(waveform[piece.start : piece.stop], processing)
+        start, length = piece.start + trimmed.offset_samples, len(trimmed.waveform)
+        if np.abs(trimmed.waveform).max() >= audible and length >= SHORTEST_SECONDS * rate:
+            yield replace(
+                spoken,
+                id=f"{spoken.id}-{number:03d}",
+                samples=spoken.samples[start : start + length],
+                offset_seconds=spoken.offset_seconds + start / rate,
+            )
+
+
+def append_all(
+    writer: CorpusWriter,
+    results: Iterator[Sequence[Spoken | Skipped]],
+    *,
+    total: int,
+    left_out: Sequence[Skipped] = (),
+) -> None:
+    """Append the recordings that are still missing, with a progress bar; what cannot be used is named."""
     with progress_bar("preparing", total=total, completed=writer.done) as progress:
-        for item in items:
-            writer.add(item)
+        for entry in left_out:
+            progress.say(f"skipped {entry.source}: {entry.reason}")
+        for parts in results:
+            writer.add(*parts)
             progress.advance()
-            if isinstance(item, Skipped):
-                progress.say(f"skipped {item.source}: {item.reason}")
+            if isinstance(parts[0], Skipped):
+                progress.say(f"skipped {parts[0].source}: {parts[0].reason}")
+            elif parts[0].gain_db >= MAX_GAIN_DB:
+                progress.say(f"{parts[0].source} is very quiet: made louder by {MAX_GAIN_DB:g} dB and no more")
 
 
 def complete(
@@ -124,18 +173,22 @@ def complete(
     source: str,
     settings: Mapping[str, Any],
     speaker_info: Mapping[str, Mapping[str, str]],
+    left_out: Sequence[Skipped] = (),
 ) -> CorpusHeader:
-    """Assign the splits and make the corpus a finished one.
+    """Assign the splits and make the corpus a finished one; `left_out` was not even tried.
 
     Raises:
         UserError: no recording was usable; nothing stays on disk then.
     """
     if not writer.utterances:
         writer.discard()
-        first = f", first {writer.skipped[0].source}: {writer.skipped[0].reason}" if writer.skipped else ""
-        raise UserError(f"{source} holds no usable recording ({len(writer.skipped)} skipped{first})")
-    assigned = assign_splits(writer.utterances, rule.seed, rule.test_speakers)
-    left_out = [
+        skipped = (*writer.skipped, *left_out)
+        first = f", first {skipped[0].source}: {skipped[0].reason}" if skipped else ""
+        raise UserError(f"{source} holds no usable recording ({len(skipped)} skipped{first})")
+    names = distinct([utterance.id for utterance in writer.utterances])
+    utterances = [replace(utterance, id=name) for utterance, name in zip(writer.utterances, names, strict=True)]
+    assigned = assign_splits(utterances, rule.seed, rule.test_speakers, rule.sentences)
+    trained_on = [
         Skipped(utterance.source, f"test speaker {utterance.speaker} says a sentence that is trained on")
         for utterance in assigned.left_out
     ]
@@ -148,7 +201,7 @@ def complete(
         hours=_hours(assigned.utterances, sample_rate),
         speakers=tuple(speakers),
         splits=_sizes(assigned.utterances, sample_rate),
-        skipped=(*writer.skipped, *left_out),
+        skipped=(*writer.skipped, *left_out, *trained_on),
         settings={**settings, "seed": rule.seed, "test_speakers": list(rule.test_speakers)},
         speaker_info={name: dict(speaker_info[name]) for name in speakers if name in speaker_info},
     )

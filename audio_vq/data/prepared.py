@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from audio_vq.audio import Waveform, from_pcm16
 from audio_vq.errors import UserError
+from audio_vq.files import safe_name
 
 FORMAT = "audio-vq prepared corpus"
 FORMAT_VERSION = 1
@@ -34,16 +35,26 @@ class Utterance:
     start: int  # its first sample in audio.pcm
     text: str | None
     source: str  # path of the recording, relative to its corpus
-    offset_seconds: float  # what was trimmed from the beginning of the recording
+    offset_seconds: float  # where it begins in the recording
+    gain_db: float = 0.0  # by which it was made louder
 
     def to_json(self) -> str:
         """Its line of utterances.jsonl; `text` is there only where it is known."""
         known = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps(known, ensure_ascii=False) + "\n"
+        return _json_text(known) + "\n"
 
     @classmethod
-    def from_json(cls, line: dict[str, Any]) -> "Utterance":
-        return cls(**{"text": None} | {key: line[key] for key in _names(cls) if key in line})
+    def from_json(cls, line: str) -> "Utterance":
+        """Raises ValueError for what is no such line, UserError for an id or speaker that leads out of a folder."""
+        content = json.loads(line)
+        if not isinstance(content, dict) or not content.keys() >= set(_names(cls)) - {"text", "gain_db"}:
+            raise ValueError("not the line of an utterance")
+        utterance = cls(**{"text": None} | {key: content[key] for key in _names(cls) if key in content})
+        safe_name(utterance.id, "id")
+        safe_name(utterance.speaker, "speaker")
+        if min(utterance.start, utterance.num_samples) < 0:
+            raise ValueError("a negative place in the audio")
+        return utterance
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class CorpusHeader:
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return _json_text(asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> "CorpusHeader":
@@ -91,22 +102,22 @@ class CorpusHeader:
             raise UserError(_why_no_header(folder))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version = content.get("format_version") if content.get("format") == FORMAT else None
-        except (ValueError, AttributeError):
-            version = None
-        if version != FORMAT_VERSION:
+            header = cls(
+                **{key: content[key] for key in _names(cls) if key in content}
+                | {
+                    "speakers": tuple(content["speakers"]),
+                    "splits": {name: SplitSize(**size) for name, size in content["splits"].items()},
+                    "skipped": tuple(Skipped(**skipped) for skipped in content["skipped"]),
+                }
+            )
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            header = None
+        if header is None or (header.format, header.format_version) != (FORMAT, FORMAT_VERSION):
             raise UserError(
                 f"{path} does not describe a corpus this audio-vq reads (format {FORMAT!r}, "
                 f"version {FORMAT_VERSION}); prepare it again"
             )
-        return cls(
-            **{key: content[key] for key in _names(cls) if key in content}
-            | {
-                "speakers": tuple(content["speakers"]),
-                "splits": {name: SplitSize(**size) for name, size in content["splits"].items()},
-                "skipped": tuple(Skipped(**skipped) for skipped in content["skipped"]),
-            }
-        )
+        return header
 
 
 @dataclass(frozen=True)
@@ -127,12 +138,13 @@ class PreparedCorpus:
         """
         folder = Path(folder)
         header = CorpusHeader.read(folder)
+        utterances = _read_utterances(folder / UTTERANCES_FILE)
         try:
-            with (folder / UTTERANCES_FILE).open(encoding="utf-8") as file:
-                utterances = tuple(Utterance.from_json(json.loads(line)) for line in file)
             samples = (folder / AUDIO_FILE).stat().st_size // PCM_DTYPE.itemsize
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
             raise UserError(f"{folder} is a damaged prepared corpus ({error}); prepare it again") from error
+        if unknown := {utterance.speaker for utterance in utterances} - set(header.speakers):
+            raise UserError(f"{folder}/{CORPUS_FILE} lacks the speakers {sorted(unknown)}; prepare the corpus again")
         if any(utterance.start + utterance.num_samples > samples for utterance in utterances):
             raise UserError(f"{folder}/{AUDIO_FILE} is shorter than its utterances; prepare the corpus again")
         if sample_rate is not None and header.sample_rate != sample_rate:
@@ -182,6 +194,24 @@ class PreparedCorpus:
     @cached_property
     def _pcm(self) -> npt.NDArray[np.int16]:
         return np.memmap(self.folder / AUDIO_FILE, dtype=PCM_DTYPE, mode="r")
+
+
+def _read_utterances(path: Path) -> tuple[Utterance, ...]:
+    number, utterances = 0, []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):  # noqa: B007 - for complaints
+                utterances.append(Utterance.from_json(line))
+    except UserError as error:
+        raise UserError(f"{path}, line {number}: {error}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}, line {number}, is damaged ({error}); prepare the corpus again") from error
+    return tuple(utterances)
+
+
+def _json_text(content: Any, indent: int | None = None) -> str:
+    """JSON in UTF-8's letters: bytes of file names that are not UTF-8, which Python reads as surrogates, are shown."""
+    return json.dumps(content, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def _why_no_header(folder: Path) -> str:

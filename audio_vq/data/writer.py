@@ -1,14 +1,16 @@
 """Writes a prepared corpus so that it can be stopped at any moment and gone on with.
 
 While it grows there are `audio.pcm` and `utterances.partial.jsonl`: first a line with the settings, then
-one line per recording, an utterance or the reason why it was skipped. A line follows its samples. Going on
-means: keep the complete lines, cut `audio.pcm` after the last one's samples. The bytes are then the same.
+one line per recording, with its utterances (several where it was cut) or the reason why it was skipped. A line
+follows its samples. Going on means: keep the complete lines, cut `audio.pcm` after the last one's samples. The
+bytes are then the same.
 """
 
 import errno
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -27,14 +29,14 @@ from audio_vq.data.prepared import (
 )
 from audio_vq.data.splits import UNASSIGNED
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_write_text
+from audio_vq.files import LOCK_FILE, atomic_write_text, locked
 
 PARTIAL_FILE = "utterances.partial.jsonl"
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One recording, ready to be appended."""
+    """One recording, or a piece of one, ready to be appended."""
 
     id: str
     speaker: str
@@ -43,6 +45,7 @@ class Spoken:
     text: str | None = None
     split: str | None = None  # where the corpus names one
     offset_seconds: float = 0.0
+    gain_db: float = 0.0
 
 
 class CorpusWriter:
@@ -55,71 +58,63 @@ class CorpusWriter:
         """Open a new or an unfinished corpus.
 
         Raises:
-            UserError: a finished corpus or one begun with other settings, without `force`; or a folder that
-                holds something else, which is never touched.
+            UserError: a finished corpus or one begun with other settings, without `force`; a folder that
+                holds something else, which is never touched; or one that another process writes.
         """
         self.folder = folder
         self.utterances: list[Utterance] = []
         self.skipped: list[Skipped] = []
         self._settings = json.loads(json.dumps(settings))  # as it will be read back
+        self.done = 0  # recordings that have been dealt with
         self._samples = 0  # written so far
         refuse_to_overwrite(folder, force=force)
-        with explained(folder):
+        with explained(folder), ExitStack() as lock:
+            lock.enter_context(locked(folder, "the corpus"))
+            refuse_to_overwrite(folder, force=force)  # another process may just have finished it
             if force:
-                self._remove_files()
-            folder.mkdir(parents=True, exist_ok=True)
+                self._start_anew()
             self._resume()
             self._lines: BinaryIO = (folder / PARTIAL_FILE).open("ab")
             if not self._lines.tell():
                 self._write_line({"settings": self._settings})
             self._pcm: BinaryIO = (folder / AUDIO_FILE).open("ab")
+            self._lock = lock.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        with self._lock:
+            self._close_files()
 
-    def close(self) -> None:
+    def _close_files(self) -> None:
         with explained(self.folder):
             self._pcm.close()
             self._lines.close()
 
-    @property
-    def done(self) -> int:
-        """How many recordings have been dealt with."""
-        return len(self.utterances) + len(self.skipped)
-
-    def add(self, item: Spoken | Skipped) -> None:
-        """Append a recording, or note that it was skipped.
+    def add(self, *parts: Spoken | Skipped) -> None:
+        """Append one recording, in its pieces, or note that it was skipped.
 
         Raises:
             UserError: the disk is full or may not be written.
         """
+        start = self._samples
+        entries: list[Utterance | Skipped] = []
         with explained(self.folder):
-            if isinstance(item, Skipped):
-                self._write_line({"skipped": asdict(item)})
-                self.skipped.append(item)
-                return
-            utterance = Utterance(
-                id=item.id,
-                speaker=item.speaker,
-                split=item.split or UNASSIGNED,
-                num_samples=len(item.samples),
-                start=self._samples,
-                text=item.text,
-                source=item.source,
-                offset_seconds=round(item.offset_seconds, 6),
-            )
-            self._pcm.write(item.samples.astype(PCM_DTYPE).tobytes())
+            for part in parts:
+                if isinstance(part, Spoken):
+                    entries.append(_utterance(part, start))
+                    start += len(part.samples)
+                    self._pcm.write(part.samples.astype(PCM_DTYPE).tobytes())
+                else:
+                    entries.append(part)
             self._pcm.flush()
-            self._write_line({"utterance": asdict(utterance)})
-            self._samples += utterance.num_samples
-            self.utterances.append(utterance)
+            self._write_line({"recording": [_as_json(entry) for entry in entries]})
+        self._take(entries)
 
     def finish(self, utterances: Sequence[Utterance], header: CorpusHeader) -> None:
         """Write what makes the corpus complete: the utterances with their splits, then the header."""
-        self.close()
+        self._close_files()
         with explained(self.folder):
             lines = "".join(utterance.to_json() for utterance in utterances)
             atomic_write_text(self.folder / UTTERANCES_FILE, lines)
@@ -128,10 +123,11 @@ class CorpusWriter:
 
     def discard(self) -> None:
         """Remove what was written, and the folder if nothing else is in it."""
-        self.close()
-        self._remove_files()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        self._close_files()
+        self._start_anew()
+        (self.folder / PARTIAL_FILE).unlink()
+        if {path.name for path in self.folder.iterdir()} <= {LOCK_FILE}:
+            shutil.rmtree(self.folder)
 
     def _write_line(self, line: Mapping[str, Any]) -> None:
         self._lines.write(json.dumps(line).encode() + b"\n")
@@ -146,7 +142,7 @@ class CorpusWriter:
         kept = 0  # bytes of complete lines whose samples are there
         with partial.open("rb") as file:
             for raw in file:
-                if not raw.endswith(b"\n") or not self._take_line(json.loads(raw), available):
+                if not raw.endswith(b"\n") or not self._take_line(raw, available):
                     break
                 kept += len(raw)
         with partial.open("ab") as file:
@@ -154,19 +150,31 @@ class CorpusWriter:
         with pcm.open("ab") as file:
             file.truncate(self._samples * PCM_DTYPE.itemsize)
 
-    def _take_line(self, line: Mapping[str, Any], available: int) -> bool:
-        """Take over a line of an earlier run; False where its samples never reached the disk."""
+    def _take_line(self, raw: bytes, available: int) -> bool:
+        """Take over a line of an earlier run; False where it is torn, or its samples never reached the disk."""
+        try:
+            line = json.loads(raw)
+            entries = [_from_json(entry) for entry in line.get("recording", ())]
+        except (ValueError, AttributeError, KeyError, TypeError):  # what a power cut may leave
+            return False
         if "settings" in line:
             self._refuse_other_settings(line["settings"])
-        elif "skipped" in line:
-            self.skipped.append(Skipped(**line["skipped"]))
-        else:
-            utterance = Utterance(**line["utterance"])
-            if utterance.start + utterance.num_samples > available:
-                return False
-            self._samples += utterance.num_samples
-            self.utterances.append(utterance)
+            return True
+        samples = [entry.start + entry.num_samples for entry in entries if isinstance(entry, Utterance)]
+        if max(samples, default=0) > available:
+            return False
+        self._take(entries)
         return True
+
+    def _take(self, entries: Sequence[Utterance | Skipped]) -> None:
+        """Count a recording as written."""
+        self.done += 1
+        for entry in entries:
+            if isinstance(entry, Utterance):
+                self.utterances.append(entry)
+                self._samples += entry.num_samples
+            else:
+                self.skipped.append(entry)
 
     def _refuse_other_settings(self, earlier: Mapping[str, Any]) -> None:
         names = sorted(earlier.keys() | self._settings.keys())
@@ -177,9 +185,32 @@ class CorpusWriter:
                 "repeat the first command to go on with it, or use --force to start anew"
             )
 
-    def _remove_files(self) -> None:
-        for name in (CORPUS_FILE, PARTIAL_FILE, UTTERANCES_FILE, AUDIO_FILE):  # first what says: finished
+    def _start_anew(self) -> None:
+        (self.folder / PARTIAL_FILE).write_bytes(b"")  # first what says: begun, ours
+        for name in (CORPUS_FILE, UTTERANCES_FILE, AUDIO_FILE):
             (self.folder / name).unlink(missing_ok=True)
+
+
+def _utterance(spoken: Spoken, start: int) -> Utterance:
+    return Utterance(
+        id=spoken.id,
+        speaker=spoken.speaker,
+        split=spoken.split or UNASSIGNED,
+        num_samples=len(spoken.samples),
+        start=start,
+        text=spoken.text,
+        source=spoken.source,
+        offset_seconds=round(spoken.offset_seconds, 6),
+        gain_db=round(spoken.gain_db, 2),
+    )
+
+
+def _as_json(entry: Utterance | Skipped) -> dict[str, Any]:
+    return {"utterance" if isinstance(entry, Utterance) else "skipped": asdict(entry)}
+
+
+def _from_json(entry: Mapping[str, Any]) -> Utterance | Skipped:
+    return Utterance(**entry["utterance"]) if "utterance" in entry else Skipped(**entry["skipped"])
 
 
 def refuse_to_overwrite(folder: Path, *, force: bool) -> None:
@@ -188,19 +219,22 @@ def refuse_to_overwrite(folder: Path, *, force: bool) -> None:
     Raises:
         UserError: it is a file, a finished corpus (without `force`), or a folder with something else in it.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; expected a folder for the prepared corpus")
-    finished = (folder / CORPUS_FILE).exists()
-    if finished and not force:
+    with explained(folder):
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise UserError(f"{folder} is a file; expected a folder for the prepared corpus")
+        names = {path.name for path in folder.iterdir()}
+    if CORPUS_FILE in names and not force:
         raise UserError(f"{folder} holds a finished corpus; use --force to replace it")
-    begun = (folder / PARTIAL_FILE).exists()
-    if folder.exists() and not finished and not begun and any(folder.iterdir()):
+    begun = names & {CORPUS_FILE, PARTIAL_FILE}
+    if not begun and any(not name.startswith(".") for name in names):
         raise UserError(f"{folder} holds other files; expected a new folder for the prepared corpus")
 
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Make a full or read-only disk a UserError."""
+    """Make a UserError of what the file system refuses: full, read-only, a name too long, a file in the way."""
     try:
         yield
     except OSError as error:
@@ -208,6 +242,4 @@ def explained(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"{folder}: {error.strerror}; make room and run the same command again to go on from here"
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise UserError(f"{folder} cannot be written: {error.strerror}") from error
-        raise
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audio_vq.errors import UserError
-from audio_vq.espeak import Espeak, write_english_data
-from audio_vq.phonemes import SILENCE, STRESS_MARKS, arpabet
+from audio_vq.espeak import SILENCE, STRESS_MARKS, Espeak, arpabet, write_english_data
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 VOICE, WORDS_PER_MINUTE = "gmw/en-US", 160  # the accent of the dictionary and of the acoustic model

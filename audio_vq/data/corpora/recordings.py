@@ -1,12 +1,23 @@
 """What a corpus layout yields: recordings, still untouched on disk."""
 
+import codecs
+import errno
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
+from audio_vq.data.prepared import Skipped
+from audio_vq.data.splits import normalise_text
+from audio_vq.discovery import AUDIO_SUFFIXES, LeftOut
 from audio_vq.errors import UserError
+from audio_vq.files import safe_name
+
+LONGEST_NAME = 200  # bytes of an id: file systems allow 255, and results append to it
+UNFIT_FOR_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -27,21 +38,42 @@ class RecordingSet:
     source: Path
     recordings: Sequence[Recording]
     speaker_info: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    left_out: Sequence[Skipped] = ()  # what may be data and cannot be used
+    numbered_sentences: bool = False  # names tell the sentence where nobody's text does
 
     def __post_init__(self) -> None:
-        """Refuse two recordings with one id.
+        """Give equal ids a number, and refuse names that cannot be part of a path.
 
         Raises:
-            UserError: naming both files.
+            UserError: naming the recording.
         """
-        seen: dict[str, str] = {}
+        names = distinct([recording.id for recording in self.recordings])
+        recordings = [
+            replace(recording, id=name) if name != recording.id else recording
+            for recording, name in zip(self.recordings, names, strict=True)
+        ]
+        object.__setattr__(self, "recordings", recordings)
+        for recording in recordings:
+            safe_name(recording.speaker, f"speaker of {recording.source}")
+            safe_name(recording.id, f"id of {recording.source}")
+
+    @cached_property
+    def sentences(self) -> dict[str, str]:
+        """What is said, by id, where the corpus gives no text itself but all others of that name say the same.
+
+        Speakers who read the same numbered sentences have names in common: `p225_001` and `p315_001`.
+        """
+        texts: dict[str, set[str]] = {}
         for recording in self.recordings:
-            if recording.id in seen:
-                raise UserError(
-                    f"{seen[recording.id]} and {recording.source} would both be utterance {recording.id}; "
-                    "rename one or list the wanted one in a --manifest"
-                )
-            seen[recording.id] = recording.source
+            if recording.text:
+                texts.setdefault(_without_speaker(recording), set()).add(normalise_text(recording.text))
+        known = {}
+        for recording in self.recordings:
+            name = _without_speaker(recording)
+            said = texts.get(name, {name} if self.numbered_sentences else set())
+            if not recording.text and len(said) == 1:
+                known[recording.id] = next(iter(said))
+        return known
 
     def fingerprint(self) -> str:
         """Changes when recordings come, go, or get another speaker, text or split."""
@@ -52,18 +84,79 @@ class RecordingSet:
         return digest.hexdigest()
 
 
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names in their order, where one comes again with -2, -3 … behind it."""
+    names = list(names)
+    taken = set(names)
+    given: set[str] = set()
+    for place, name in enumerate(names):
+        number = 2
+        while names[place] in given:
+            if f"{name}-{number}" not in taken:
+                names[place] = f"{name}-{number}"
+                taken.add(names[place])
+            number += 1
+        given.add(names[place])
+    return names
+
+
+def as_name(text: str) -> str:
+    """A file's name as a text that every file can hold: bytes that are not UTF-8, and control characters, as %XX."""
+    # Python reads a byte 0x80 … 0xff that is not UTF-8 as the surrogate U+DC80 … U+DCFF (PEP 383)
+    return UNFIT_FOR_NAMES.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
+
+
 def recording_id(speaker: str, relative: Path) -> str:
     """An id for a file at `relative` in its corpus: path and speaker joined by _, the speaker named once.
 
-    `alice/day1/001.wav` → `alice_day1_001`, `p239/p239_001.wav` → `p239_001`.
+    `alice/day1/001.wav` → `alice_day1_001`, `p239/p239_001.wav` → `p239_001`. Very long ones are shortened.
     """
-    parts = relative.with_suffix("").parts
+    parts = tuple(as_name(part) for part in bare(relative).parts)
     stem = "_".join(parts[1:] if parts[0] == speaker and len(parts) > 1 else parts)
-    return stem if stem.startswith(f"{speaker}_") else f"{speaker}_{stem}"
+    name = stem if stem.startswith(f"{speaker}_") else f"{speaker}_{stem}"
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:10]
+    return f"{encoded[: LONGEST_NAME - 11].decode(errors='ignore')}~{digest}"
+
+
+def bare(path: Path) -> Path:
+    """The path without a suffix that says audio: `take.1.wav` and `take.1` are both `take.1`."""
+    return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path
+
+
+def skipped(files: Iterable[LeftOut], folder: Path) -> list[Skipped]:
+    """What was left out of a corpus, by its path in it."""
+    return [Skipped(each.path.relative_to(folder).as_posix(), each.reason) for each in files]
+
+
+def read_text(path: Path) -> str | None:
+    """A text file, in UTF-8, UTF-16 with its mark, or else Windows' Latin alphabet; None where there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
 
 
 def read_transcript(path: Path) -> str | None:
     """A text file as one line; None where there is none."""
-    if not path.is_file():
-        return None
-    return " ".join(path.read_text(encoding="utf-8-sig", errors="replace").split()) or None
+    return " ".join((read_text(path) or "").split()) or None
+
+
+def _without_speaker(recording: Recording) -> str:
+    return recording.id.removeprefix(f"{recording.speaker}_")

@@ -49,9 +49,9 @@ def prepare_synthetic(
     with tempfile.TemporaryDirectory(prefix="espeak-") as data:
         write_english_data(Path(data), {voice.name: voice.variant for voice in voices})
         scripts = write_scripts(voices, synthesis, Path(data))
-        if force:
-            shutil.rmtree(out / ALIGNMENTS_FOLDER, ignore_errors=True)
         with CorpusWriter(out, asdict(synthesis), force=force) as writer:
+            if force:
+                shutil.rmtree(out / ALIGNMENTS_FOLDER, ignore_errors=True)
             waiting = scripts[writer.done // synthesis.utterances :]
             # the engine's state depends on all it has spoken, hence a fresh process for each speaker
             with closing(in_order(render, waiting, workers, fresh_processes=True)) as speakers:
@@ -82,7 +82,7 @@ def write_scripts(voices: Sequence[Voice], synthesis: Synthesis, data: Path) -> 
     return scripts
 
 
-def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[Spoken]:
+def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[list[Spoken]]:
     """Write each utterance's alignment, then hand its samples on: what is in the corpus is aligned."""
     for speaker in speakers:
         for rendered in speaker:
@@ -91,7 +91,7 @@ def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[Sp
                 (alignments / name).mkdir(parents=True, exist_ok=True)
                 # half a file does no harm: it is written again before its utterance is in the corpus
                 (alignments / name / f"{identity}.lab").write_text(format_lab(rendered.intervals))
-            yield Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)
+            yield [Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)]
 
 
 def format_lab(intervals: Sequence[Interval]) -> str:

@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from audio_vq.audio import Waveform, from_pcm16, to_pcm16
 from audio_vq.data.corpora.synthetic.voices import Voice
-from audio_vq.espeak import Espeak, Speech
+from audio_vq.espeak import SILENCE, STOPS, Espeak, Speech, arpabet
 from audio_vq.loudness import normalise_loudness
-from audio_vq.phonemes import SILENCE, STOPS, arpabet
 
 MARGIN_SECONDS = 0.1  # of silence at both ends
 QUIET = 3  # 16-bit steps: what espeak-ng leaves in a closure or pause
