@@ -13,7 +13,7 @@ import typer
 
 from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_write_text
+from audio_vq.files import atomic_write_text, locked
 
 Inputs = Annotated[
     list[str],
@@ -92,16 +92,18 @@ def analyze(
         return Settings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
 
     if compare or sweep:
-        content = _several(inputs, settings, "compare" if compare else "sweep", out, command, force)
-        page = out / ("compare.html" if compare else "sweep.html")
-        print(json.dumps(content, indent=2, allow_nan=False) if json_output else page)
+        kind = "compare" if compare else "sweep"
+        with locked(out, "analysis"):
+            content = _several(inputs, settings, kind, out, command, force)
+        print(json.dumps(content, indent=2, allow_nan=False) if json_output else out / f"{kind}.html")
         return
     if len(inputs) != 2:
         raise UserError(
             f"{len(inputs)} inputs, expected CHECKPOINT PREPARED; several checkpoints need --compare or --sweep"
         )
     refuse_existing([out / "metrics.json", out / "report.html"], force)
-    metrics = _analyze(inputs[0], Path(inputs[1]), settings(), out)
+    with locked(out, "analysis"):
+        metrics = _analyze(inputs[0], Path(inputs[1]), settings(), out)
     print(_text(metrics) if json_output else _summary(metrics, out), end="")
 
 
@@ -141,10 +143,12 @@ def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> 
     """metrics.json, atlas.json and report.html of one checkpoint; returns the content of the first."""
     from audio_vq.analysis.measures.analyze import analyze as measure
     from audio_vq.analysis.measures.selection import open_aligned, select_utterances
+    from audio_vq.analysis.report.conversions import read_section
     from audio_vq.analysis.report.report import write_report
     from audio_vq.pretrained import VQVAE
     from audio_vq.unit_prior import UnitPrior
 
+    read_section(out)  # the page will show it: if it cannot, better now than after the work
     model = VQVAE.from_pretrained(checkpoint, settings.device)
     prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None
     if prior:

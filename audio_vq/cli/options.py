@@ -12,7 +12,9 @@ Checkpoint = Annotated[
 ]
 Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
-Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**64 - 1, help="Of the random numbers; the same seed gives the same result.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[
     str,

@@ -41,7 +41,7 @@ class ClipFolder:
     def claim(self, maker: str) -> None:
         """Raises UserError where another maker's clips lie here."""
         mark = self.folder / MADE_BY
-        if mark.is_file() and mark.read_text(encoding="utf-8") != maker:
+        if mark.is_file() and mark.read_bytes() != maker.encode():
             raise UserError(
                 f"{self.folder} holds conversions of another model, corpus or setting; give --force, or another --out"
             )

@@ -46,7 +46,7 @@ class Analysis:
     counts: np.ndarray  # (codebook_size,) use of each unit in the chosen split
     scored: tuple[EncodedUtterance, ...]  # with an alignment, all
     phones: PhoneScores
-    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe unless there is one phone
+    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe
     segments: BoundaryScores
     kmeans_segments: BoundaryScores
     kmeans_counts: np.ndarray  # (codebook_size,) use of each centre in the scored utterances
