@@ -18,7 +18,7 @@ from audio_vq.audio import mu_law_decode
 from audio_vq.codec.conditioning import BLOCK_UNITS, chunk_conditioning
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.sampler import Precision, Sampler
-from audio_vq.kernels.streams import StreamStates
+from audio_vq.kernels.sampling import StreamStates
 from audio_vq.models.wavenet import WaveNet
 
 Waveform = npt.NDArray[np.float32]
