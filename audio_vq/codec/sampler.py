@@ -83,8 +83,9 @@ class Sampler:
         Conditioning is `(rows, frames, layers, 2R)`, uniforms `(rows, frames · hop_length)` in [0, 1).
         """
         frames, memory = self._padded(conditioning), self._memory(len(slots))
-        classes: Classes = sampling.sample(
-            self._network, states, slots, frames, uniforms, options.temperature, options.top_p, memory
+        classes = np.empty(uniforms.shape, np.int64)
+        sampling.sample(
+            self._network, states, slots, frames, uniforms, options.temperature, options.top_p, memory, classes
         )
         return classes
 
@@ -95,7 +96,8 @@ class Sampler:
         """
         rows = len(targets)
         states, slots, frames = self.streams(rows), np.arange(rows), self._padded(conditioning)
-        logits: Floats = sampling.teacher_forced(self._network, states, slots, frames, targets, self._memory(rows))
+        logits = np.empty((*targets.shape, len(self._network.embedding)), np.float32)
+        sampling.teacher_forced(self._network, states, slots, frames, targets, self._memory(rows), logits)
         return logits
 
     def _padded(self, conditioning: Floats) -> Floats:

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from audio_vq.kernels.compiling import compiled
+from audio_vq.kernels.compiling import INLINED, compiled
 from audio_vq.kernels.cpu import HAS_AVX512, HAS_VNNI
 
 LANES = 16  # outputs of a vector; LLVM takes as many registers for it as the processor needs
@@ -35,7 +35,7 @@ _FLOAT, _BYTE, _INT = ir.FloatType(), ir.IntType(8), ir.IntType(32)
 Array = npt.NDArray[Any]
 
 
-@compiled(forceinline=True)
+@compiled(**INLINED)
 def multiply(sums: Array, x: Array, weights: Array, starts: Array, layer: int) -> None:
     """sums[r] = starts[layer] + x[r] @ weights[layer] for all rows r of sums.
 

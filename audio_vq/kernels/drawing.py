@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_vq.kernels.arithmetic import LOG2_E, exp2
-from audio_vq.kernels.compiling import REORDERED, compiled
+from audio_vq.kernels.compiling import REORDERED, UNCOUNTED, compiled
 
 Floats = npt.NDArray[np.float32]
 
@@ -12,7 +12,7 @@ BLOCK = 16  # classes added up at a time
 _F = np.float32
 
 
-@compiled(fastmath=REORDERED)
+@compiled(**UNCOUNTED, fastmath=REORDERED)
 def draw_class(
     logits: Floats, uniform: float, temperature: float, top_p: float, weights: Floats, candidates: Floats
 ) -> int:
@@ -37,7 +37,7 @@ def draw_class(
     return _find(weights, uniform * total)
 
 
-@compiled(fastmath=REORDERED)
+@compiled(**UNCOUNTED, fastmath=REORDERED)
 def _find(weights: Floats, place: float) -> int:
     """The class at whose weight the cumulative sum passes `place`; blocks first: sixteen sums, not a chain of 256."""
     below, last = 0.0, 0
@@ -58,7 +58,7 @@ def _find(weights: Floats, place: float) -> int:
     return chosen
 
 
-@compiled(fastmath=REORDERED)
+@compiled(**UNCOUNTED, fastmath=REORDERED)
 def _sum(x: Floats) -> float:
     total = _F(0)
     for i in range(len(x)):
@@ -66,7 +66,7 @@ def _sum(x: Floats) -> float:
     return float(total)
 
 
-@compiled(fastmath=REORDERED)
+@compiled(fastmath=REORDERED, _nrt=True)
 def _nucleus(weights: Floats, candidates: Floats, top_p: float) -> float:
     """The least weight in the smallest set that holds `top_p` of all (Holtzman et al. 2020, eq. 2)."""
     total = 0.0

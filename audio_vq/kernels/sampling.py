@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audio_vq.kernels.arithmetic import LOG2_E, exp2
-from audio_vq.kernels.compiling import compiled
+from audio_vq.kernels.compiling import INLINED, UNCOUNTED, compiled
 from audio_vq.kernels.dots import ZERO, Array, multiply
 from audio_vq.kernels.drawing import draw_class
 from audio_vq.kernels.weights import LARGEST, Matrices
@@ -81,7 +81,7 @@ def working_memory(network: Network, rows: int, activations: type[np.generic]) -
     )
 
 
-@compiled()
+@compiled(**UNCOUNTED)
 def sample(
     network: Network,
     states: StreamStates,
@@ -91,7 +91,8 @@ def sample(
     temperature: float,
     top_p: float,
     memory: Memory,
-) -> Ints:
+    classes: Ints,
+) -> None:
     """Draws one class per uniform number for every row.
 
     Args:
@@ -102,40 +103,33 @@ def sample(
         uniforms: `(rows, time)` in [0, 1).
         temperature: divides the logits.
         top_p: keeps the most likely classes that together have this probability.
-        memory: for as many rows.
-
-    Returns:
-        Classes `(rows, time)`.
+        memory: for as many rows.        classes: `(rows, time)`, to be drawn.
     """
     rows, time = uniforms.shape
     hop = time // max(conditioning.shape[1], 1)
-    classes = np.empty((rows, time), np.int64)
     for t in range(time):
         _step(network, states, slots, conditioning, t // hop, memory)
         for r in range(rows):
             drawn = draw_class(memory.logits[r], uniforms[r, t], temperature, top_p, memory.weights, memory.candidates)
             classes[r, t] = drawn
             states.previous[slots[r]] = drawn
-    return classes
 
 
-@compiled()
+@compiled(**UNCOUNTED)
 def teacher_forced(
-    network: Network, states: StreamStates, slots: Ints, conditioning: Floats, targets: Ints, memory: Memory
-) -> Floats:
+    network: Network, states: StreamStates, slots: Ints, conditioning: Floats, targets: Ints, memory: Memory, logits: Floats
+) -> None:
     """Logits `(rows, time, classes)`, every sample after the targets `(rows, time)` before it."""
     rows, time = targets.shape
     hop = time // max(conditioning.shape[1], 1)
-    logits = np.empty((rows, time, len(network.embedding)), np.float32)
     for t in range(time):
         _step(network, states, slots, conditioning, t // hop, memory)
         for r in range(rows):
             logits[r, t] = memory.logits[r, : logits.shape[2]]
             states.previous[slots[r]] = targets[r, t]
-    return logits
 
 
-@compiled(forceinline=True)
+@compiled(**INLINED)
 def _step(
     network: Network, states: StreamStates, slots: Ints, conditioning: Floats, frame: int, memory: Memory
 ) -> None:
@@ -158,7 +152,7 @@ def _step(
     _dense(memory, memory.hidden, network.output, network.output_bias, memory.logits)
 
 
-@compiled(forceinline=True)
+@compiled(**INLINED)
 def _gather(network: Network, states: StreamStates, slots: Ints, layer: int, ring: int, memory: Memory) -> int:
     """Activations of a layer, the present inputs beside those 1, 2 … dilations ago; returns where its ring ends.
 
@@ -183,13 +177,13 @@ def _gather(network: Network, states: StreamStates, slots: Ints, layer: int, rin
     return ring + length
 
 
-@compiled(forceinline=True)
+@compiled(**INLINED)
 def _back(newest: int, samples: int, length: int) -> int:
     """Place in a ring of so many samples ago."""
     return newest - samples if newest >= samples else newest - samples + length
 
 
-@compiled(forceinline=True)
+@compiled(**INLINED)
 def _peak(row: Array, x: Floats) -> float:
     """The scale with which x is put into a row of activations: 1 for floats, else the largest size, 1e-30 at least."""
     if row.itemsize == 4:
@@ -201,7 +195,7 @@ def _peak(row: Array, x: Floats) -> float:
     return np.int32(top).view(np.float32)
 
 
-@compiled(forceinline=True, fastmath=_CONTRACT)
+@compiled(**INLINED, fastmath=_CONTRACT)
 def _store(row: Array, first: int, x: Floats, top: float) -> None:
     """Puts x into a row of activations from a place on: as it is, or whole numbers up to ±127 for sizes up to `top`."""
     if row.itemsize == 4:
@@ -213,7 +207,7 @@ def _store(row: Array, first: int, x: Floats, top: float) -> None:
             row[first + j] = np.int32(x[j] * inverse + _F(128.5)) + np.int32(ZERO - 128)
 
 
-@compiled(forceinline=True, fastmath=_CONTRACT)
+@compiled(**INLINED, fastmath=_CONTRACT)
 def _gate(memory: Memory, scales: Floats, conditioning: Floats, frame: int, layer: int) -> None:
     """tanh(a) · σ(c) = (1 − e^−2a) / ((1 + e^−2a) (1 + e^−c)) of the sums: two exponentials and one division."""
     channels = conditioning.shape[3] // 2
@@ -230,7 +224,7 @@ def _gate(memory: Memory, scales: Floats, conditioning: Floats, frame: int, laye
         _store(row, 0, memory.gate, _F(1))
 
 
-@compiled(forceinline=True, fastmath=_CONTRACT)
+@compiled(**INLINED, fastmath=_CONTRACT)
 def _add(memory: Memory, scales: Floats, bias: Floats, layer: int) -> None:
     """The layer's outputs to its inputs and to the sum of skips."""
     for r in range(len(memory.sums)):
@@ -238,7 +232,7 @@ def _add(memory: Memory, scales: Floats, bias: Floats, layer: int) -> None:
             memory.x[r, j] += _F(memory.sums[r, j]) * scales[layer, 0, j] + bias[layer, j]
 
 
-@compiled(forceinline=True, fastmath=_CONTRACT)
+@compiled(**INLINED, fastmath=_CONTRACT)
 def _dense(memory: Memory, x: Floats, matrix: Matrices, bias: Floats, y: Floats) -> None:
     """y = bias + relu(x) @ matrix for all rows; x is overwritten."""
     terms, outputs = matrix.scales.shape[1:]
