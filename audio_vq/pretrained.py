@@ -63,7 +63,7 @@ class VQVAE:
     def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: str = "auto") -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
 
-        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32, bfloat16 or int8.
+        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32 or int8.
 
         Raises:
             UserError: it is none of these, or damaged.

@@ -17,9 +17,7 @@ Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gi
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[
     str,
-    typer.Option(
-        help="Of the decoder's weights on a CPU: auto (the fastest that is faithful), float32, bfloat16, int8."
-    ),
+    typer.Option(help="Of the decoder's weights on a CPU: auto (the fastest that is faithful), float32 or int8."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -7,4 +7,3 @@ _FEATURES = cpu_target.target_context.codegen()._get_host_cpu_features().split("
 HAS_AVX512 = "+avx512f" in _FEATURES
 HAS_VNNI = HAS_AVX512 and "+avx512vnni" in _FEATURES
 HAS_BFLOAT16 = HAS_AVX512 and "+avx512bf16" in _FEATURES
-HAS_VECTORS = "+avx2" in _FEATURES and "+fma" in _FEATURES

@@ -125,11 +125,12 @@ def teacher_forced(
     for t in range(time):
         _step(network, states, slots, conditioning, t // hop, memory)
         for r in range(rows):
-            logits[r, t] = memory.logits[r, : logits.shape[2]]
+            for c in range(logits.shape[2]):
+                logits[r, t, c] = memory.logits[r, c]
             states.previous[slots[r]] = targets[r, t]
 
 
-@compiled(**INLINED)
+@compiled(**UNCOUNTED)
 def _step(
     network: Network, states: StreamStates, slots: Ints, conditioning: Floats, frame: int, memory: Memory
 ) -> None:
