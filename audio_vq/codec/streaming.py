@@ -19,7 +19,7 @@ from audio_vq.codec.decode import BLOCK_UNITS, chunk_conditioning
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.sampler import Precision, Sampler
 from audio_vq.codec.threads import one_thread
-from audio_vq.kernels.streams import StreamStates
+from audio_vq.kernels.sampling import StreamStates
 from audio_vq.models.wavenet import WaveNet
 
 

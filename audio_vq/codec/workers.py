@@ -13,7 +13,6 @@ from torch import Tensor
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.sampler import Classes, Floats, Sampler
 from audio_vq.codec.threads import lone_threads
-from audio_vq.kernels.streams import begin_again
 
 ROWS = 32  # clips side by side in one thread: more gain nothing and leave the cache
 
@@ -106,7 +105,7 @@ class _Thread:
         """The clip of a slot; where it has ended, the next that waits."""
         while clip is not None and not clip.refill():
             self.work.ended.put(clip)
-            begin_again(self.states, slot, self.sampler.silence)
+            self.sampler.begin_again(self.states, slot)
             clip = self.work.next_waiting()
         return clip
 
