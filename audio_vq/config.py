@@ -14,16 +14,16 @@ from audio_vq.errors import UserError
 FILTERBANK_HOP_SECONDS = 0.01
 FILTERBANK_HOP_MULTIPLE = 4  # samples: energies are computed four times per hop
 MOST_CHANNELS = 1 << 14
-SEED_BITS = 64
 
 
 @dataclass(frozen=True)
 class Range:
-    """What a setting may be, ends included; or, with `choices`, which texts."""
+    """What a setting may be: a number, ends included, or one of the `choices`."""
 
     least: float = -math.inf
     most: float = math.inf
     choices: tuple[str, ...] = ()
+    text: str = ""  # instead of the ends, where they say it badly
 
     def __contains__(self, value: Any) -> bool:
         if self.choices:
@@ -32,43 +32,42 @@ class Range:
         return number and math.isfinite(value) and self.least <= value <= self.most
 
     def __str__(self) -> str:
-        if self.choices:
-            return " or ".join(self.choices)
-        if self.most == math.inf:
-            return f"a finite number from {self.least:g}"
-        return f"a number from {self.least:g} to {self.most:g}"
+        upper = f"from {self.least} to {self.most}" if math.isfinite(self.most) else f"from {self.least}"
+        return self.text or " or ".join(self.choices) or upper
 
 
-SHARE = Range(0, 1 - 1e-9)  # of a budget, of which something has to be left
-ABOVE_ZERO = Range(least=1e-12)
+SHARE = Range(0, 1 - 1e-9, text="from 0, below 1")  # of a budget, of which something has to be left
+ABOVE_ZERO = Range(1e-12, text="above 0")
+SEED = Range(0, 2**64 - 1)
 
 
 def setting(default: Any, least: float | Range, most: float = math.inf) -> Any:
-    """A field with a range, which is that of every element where it is a list."""
-    allowed = least if isinstance(least, Range) else Range(least, most)
-    if isinstance(default, tuple):  # a list of its own for each object
-        return field(default_factory=lambda: list(default), metadata={"allowed": allowed})
-    return field(default=default, metadata={"allowed": allowed})
+    """A field with a range."""
+    return field(default=default, metadata={"allowed": least if isinstance(least, Range) else Range(least, most)})
 
 
 def refuse_impossible(config: Any, place: str) -> None:
-    """Raises UserError naming the first setting of a dataclass that is out of its range. None means not given."""
+    """Raises UserError naming the first setting of a dataclass that is out of its range.
+
+    Of a list the range is that of each element; None, where it is the default, means not given.
+    """
     for entry in dataclasses.fields(config):
         allowed, value = entry.metadata.get("allowed"), getattr(config, entry.name)
-        if allowed is None or value is None:
+        if allowed is None or (value is None and entry.default is None):
             continue
-        for one in value if isinstance(value, list) else [value]:
-            if one not in allowed:
-                raise UserError(f"{place}{entry.name}={value}: expected {allowed}")
-        if isinstance(value, list) and not value:
-            raise UserError(f"{place}{entry.name} is empty: expected at least one value, each {allowed}")
+        is_whole = entry.type in (int, int | None, list[int])
+        expected = f"{'whole numbers' if is_whole else 'numbers'} " if not allowed.choices else ""
+        given = value if isinstance(value, list) else [value]
+        if not given or any(one not in allowed or (is_whole and one != int(one)) for one in given):
+            raise UserError(f"{place}{entry.name}={value}: expected {expected}{allowed}")
 
 
 @dataclass
 class EncoderConfig:
     """Strided convolutions over the waveform. Hop length = filterbank hop × product of strides."""
 
-    strides: list[int] = setting((2, 2, 2, 2, 2, 2), 1, 1024)  # each with a window of 2 × stride
+    # each with a window of 2 × stride
+    strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2, 2, 2], metadata={"allowed": Range(1, 1024)})
     channels: int = setting(512, 1, MOST_CHANNELS)
     residual_blocks: int = setting(0, 0, 256)  # convolutions of window 3 at the unit rate, each with a skip
     layer_norm: bool = False  # over channels, between convolutions: without it small budgets collapse
@@ -200,7 +199,7 @@ class TrainRun:
     run: str = "???"  # folder of this run
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = setting(0, 0, 2**SEED_BITS - 1)
+    seed: int = setting(0, SEED)
     device: str = setting("auto", Range(choices=("auto", "cpu", "cuda")))
 
     def __post_init__(self) -> None:
@@ -222,7 +221,7 @@ class TrainPriorRun:
     run: str = "???"
     prior: PriorConfig = field(default_factory=PriorConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = setting(0, 0, 2**SEED_BITS - 1)
+    seed: int = setting(0, SEED)
     device: str = setting("auto", Range(choices=("auto", "cpu", "cuda")))
 
     def __post_init__(self) -> None:

@@ -69,14 +69,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, work: str) -> Iterator[None]:
-    """Keeps other processes, and other calls in this one, from the same work in `folder`, which is made if need be.
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keeps other processes, and other calls in this one, out of `folder`, which is made if need be.
 
     The system drops the lock of a process that dies. File systems without locks are used without.
 
     Args:
-        folder: where the work writes.
-        work: what is done there, for the message: "training", say.
+        folder: where everybody writes who wants the lock.
+        what: it is, for the message: "the run", say.
 
     Raises:
         UserError: the folder is locked by another, or cannot be written.
@@ -87,7 +87,7 @@ def locked(folder: Path, work: str) -> Iterator[None]:
         handle = _lock(folder / LOCK_FILE)
     except BlockingIOError:
         raise UserError(
-            f"{folder} is in use by another {work}; wait until that has ended, or give another folder"
+            f"another process is at work on {what} {folder}; wait until it is done, or give another folder"
         ) from None
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{folder} is not a folder; give a folder, or one that does not exist yet") from None

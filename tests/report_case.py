@@ -61,6 +61,7 @@ def make_case(folder: Path, codebook_size: int, *, used: int, utterances: int = 
             scored_corpus=SimpleNamespace(corpus=corpus, folder=folder / "phones"),
             split="test", mapping_name="train split", mapping=chosen, chosen=chosen, scored=chosen,
         ),
+        coverage=SimpleNamespace(scored=SimpleNamespace(aligned=1.0, phones=0.8)),
         unit_rate_hz=RATE / HOP,
         hop_length=HOP,
         counts=usage((each.units for each in scored), codebook_size),

@@ -6,4 +6,4 @@ source recipes/environment.sh dev
 ruff format --check
 ruff check
 mypy
-pytest "$@"
+pytest -n auto --maxprocesses 4 --dist worksteal "$@"

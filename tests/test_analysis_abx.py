@@ -16,7 +16,7 @@ from audio_vq.analysis.measures.abx import (
     angles,
     mean_error,
 )
-from audio_vq.analysis.measures.triphones import TOKENS_PER_GROUP, Spoken, comparable, find_triphones
+from audio_vq.analysis.measures.triphones import TOKENS_PER_GROUP, AlignedFrames, comparable, find_triphones
 from audio_vq.kernels.dtw import warped_distance
 
 STEP = 0.02  # seconds per frame
@@ -34,7 +34,7 @@ def speech(utterances, speakers, seed, phones=PHONES, words=14):
         offset = 0.3 + 0.001 * number
         boundaries = offset + STEP * np.cumsum([0, *frames])
         alignment = Alignment(boundaries, tuple(phones[phone] for phone in chosen))
-        spoken.append(Spoken(f"s{number % speakers}", alignment, offset, int(frames.sum())))
+        spoken.append(AlignedFrames(f"s{number % speakers}", alignment, offset, int(frames.sum())))
         labels.append(np.repeat(chosen, frames))
     return spoken, np.concatenate(labels)
 
@@ -158,7 +158,7 @@ def test_nothing_to_compare_is_no_figure():
 def test_triphones_are_what_lies_between_their_boundaries():
     times = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     alignment = Alignment(times, ("SIL", "AA", "S", "AA", "T"))
-    tokens = find_triphones([Spoken("s", alignment, 0.0, 25), Spoken("s", alignment, 0.1, 20)], STEP)
+    tokens = find_triphones([AlignedFrames("s", alignment, 0.0, 25), AlignedFrames("s", alignment, 0.1, 20)], STEP)
     # SIL AA S touches silence; AA S AA, S AA T remain: 0.1 to 0.4 s and 0.2 to 0.5 s
     assert tokens.first.tolist() == [5, 10, 25 + 0, 25 + 5]
     assert tokens.frames.tolist() == [15, 15, 15, 15]

@@ -12,6 +12,7 @@ from audio_vq.analysis.alignment.alignments import (
     ARPABET,
     Alignment,
     find_alignment,
+    mistaken_unit,
     normalise_label,
     read_alignment,
     write_alignment,
@@ -119,9 +120,65 @@ def test_long_textgrid_takes_the_phone_tier(tmp_path, encoding):
     assert alignment.boundaries.tolist() == [0, 0.1, 0.3, 0.5]
 
 
-def test_short_textgrid_without_a_phone_tier_takes_the_first(tmp_path):
+def test_short_textgrid_with_one_tier_takes_it(tmp_path):
     alignment = read_text(tmp_path, "a.TextGrid", SHORT_TEXTGRID)
     assert alignment.labels == ("SIL", "AH")
+
+
+def grid(**tiers: list[str]) -> str:
+    """A TextGrid of tiers whose labels last 0.1 s each; `__` in a name stands for " - "."""
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "0 1 <exists>", str(len(tiers))]
+    for name, labels in tiers.items():
+        lines.append(f'"IntervalTier" "{name.replace("__", " - ")}" 0 1 {len(labels)}')
+        lines += [f'{0.1 * n:g} {0.1 * n + 0.1:g} "{label}"' for n, label in enumerate(labels)]
+    return "\n".join(lines)
+
+
+PHONES, WORDS, NOTHING = ["AH", "T"], ["at"], ["", ""]
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        {"ORT-MAU": WORDS, "KAN-MAU": ["{t"], "MAU": PHONES},
+        {"utterance": WORDS, "words": WORDS, "Segments": PHONES},
+        {"bob__words": WORDS, "bob__phones": NOTHING, "ann__words": WORDS, "ann__phones": PHONES},
+        {"bob__phones": ["S", "S"], "ann__phones": PHONES, "annie__phones": ["S"]},  # the folder is ann's
+        {"phones": NOTHING, "phonemes": PHONES},
+    ],
+)
+def test_the_tier_of_phones_is_found_by_its_name_and_speaker(tmp_path, tiers):
+    (tmp_path / "ann").mkdir()
+    assert read_text(tmp_path / "ann", "a.TextGrid", grid(**tiers)).labels == ("AH", "T")
+
+
+@pytest.mark.parametrize(
+    ("tiers", "complaint"),
+    [
+        ({"ORT-MAU": WORDS, "KAN-MAU": WORDS}, "no tier of phones .*ORT-MAU, KAN-MAU"),
+        ({"words": WORDS}, "no tier of phones .*words"),
+        ({"bob__phones": PHONES, "cyd__phones": PHONES}, "several tiers .*bob - phones, cyd - phones"),
+        ({"utterance": ["a whole sentence"]}, "holds a blank"),
+        ({}, "no interval tier"),
+    ],
+)
+def test_tiers_that_do_not_tell_are_listed(tmp_path, tiers, complaint):
+    with pytest.raises(UserError, match=complaint):
+        read_text(tmp_path, "a.TextGrid", grid(**tiers))
+
+
+@pytest.mark.parametrize(
+    ("per_second", "unit"), [(1000, "milliseconds"), (48000, "samples"), (1e7, "HTK"), (100, "frames of 10 ms")]
+)
+def test_times_in_other_units_are_noticed(per_second, unit):
+    rng = np.random.default_rng(0)
+    boundaries = np.cumsum([0, *rng.uniform(0.04, 0.2, 12)])
+    labels = ("AH", "T") * 6
+    seconds = boundaries[-1]
+    assert mistaken_unit(Alignment(boundaries, labels), seconds, 16000) == ""
+    assert mistaken_unit(Alignment(boundaries, labels), seconds / 30, 16000) == ""  # trimmed to a thirtieth
+    assert mistaken_unit(Alignment(np.array([0.0, 9.0]), ("AH",)), 9.0, 16000) == ""  # held for long
+    assert unit in mistaken_unit(Alignment(boundaries * per_second, labels), seconds, 16000)
 
 
 def test_label_at_a_boundary_is_the_later_one_and_outside_is_silence(tmp_path):
@@ -149,6 +206,10 @@ def test_lab_round_trip(tmp_path_factory, pieces):
         ("a.lab", "0 0.1 AH\n0.2 0.3 T\n", "line 2.*contiguous"),
         ("a.lab", "0 0.1 AH\n\n0.1 0.05 T\n", "line 3"),
         ("a.lab", "0 nan AH\n", "line 1"),
+        ("a.lab", "0 inf AH\n", "line 1"),
+        ("a.lab", "0 0.1 AH\n0.1 0.2\n", "line 2"),  # no label
+        ("a.lab", "0 0.1 AH -52.5\n", "line 1.*blank"),  # a score, as HTK writes
+        ("a.TextGrid", SHORT_TEXTGRID.replace("0.5\n2\n", "0.5\n1e999\n"), "line 12.*count"),
         ("a.lab", "", "no interval"),
         ("a.TextGrid", "0 0.1 AH\n", "TextGrid"),
         ("a.TextGrid", SHORT_TEXTGRID.replace('0.1\n"sil"', '"sil"'), "line 14"),

@@ -2,14 +2,18 @@
 
 import json
 import math
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from omegaconf import OmegaConf
 
-from audio_vq.analysis.collapse import bottleneck_name, by_bottleneck, read_run, summary, table, write_comparison
 from audio_vq.config import GaussianConfig, ModelConfig, TrainRun
 from audio_vq.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "collapse"))
+from compare import bottleneck_name, by_bottleneck, read_run, summary, table, write_comparison
 
 
 def write_run(folder, model, seed, validations):
@@ -73,7 +77,7 @@ def test_names_say_what_deviates_from_the_standard_vae():
 
     assert name() == "gaussian"
     assert name(anneal_share=0.2, free_bits=0.5) == "gaussian, annealed over 20%, 0.5 free bits"
-    assert bottleneck_name(OmegaConf.create({"model": {}})) == "quantized"  # of a run before there was a choice
+    assert bottleneck_name(OmegaConf.structured(TrainRun())) == "quantized"
 
 
 def test_mistakes(folders, tmp_path):

@@ -76,7 +76,7 @@ def test_the_best_of_a_row_is_marked_in_its_direction():
     assert [cell.text for cell in row(sections, "ABX error across speakers").cells] == ["20.0 %", "–"]
     assert not row(sections, "ABX error across speakers").cells[0].best  # nobody to compare with
     with pytest.raises(StopIteration):
-        row(sections, "arithmetic coding, prior")  # nobody has one
+        row(sections, "ideal code, prior")  # nobody has one
 
 
 def test_other_data_is_said():
@@ -90,8 +90,8 @@ def test_points_are_in_order_of_rate_and_lines_join_one_unit_rate():
     other_rate = {"unit_rate_hz": 25.0, "bits_per_second": 200.0, "entropy_bits_per_second": 190.0}
     found = points(models({}, SMALLER, other_rate))
     assert [(p.codebook_size, p.unit_rate_hz) for p in found] == [(256, 25.0), (64, 50.0), (256, 50.0)]
-    assert found[1].bits_per_second["arithmetic coding, unigram"] == 281.0
-    assert found[1].bits_per_second["arithmetic coding, prior"] is None
+    assert found[1].bits_per_second["ideal code, unigram"] == 281.0
+    assert found[1].bits_per_second["ideal code, prior"] is None
     left, right = draw(found).axes
     fixed = [list(line.get_xdata()) for line in left.lines[:2]]
     assert fixed == [[200.0], [300.0, 400.0]]

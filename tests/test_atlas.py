@@ -12,10 +12,10 @@ from report_case import DIM, HOP, RATE, make_case
 
 from audio_vq.analysis.alignment.alignments import Alignment
 from audio_vq.analysis.alignment.words import Word, find_words, fit_words
-from audio_vq.analysis.measures.codebook_map import map_codebook, nearest_neighbours
 from audio_vq.analysis.report import clips as clips_module
 from audio_vq.analysis.report.atlas import LONGEST_RUN, MEL_BANDS, make_atlas, mel_band, mel_centres, unit_spectra
 from audio_vq.analysis.report.clips import CONTEXT_SECONDS, clips_per_unit, make_clips
+from audio_vq.analysis.report.codebook_map import map_codebook, nearest_neighbours
 from audio_vq.analysis.report.report import render_report
 
 

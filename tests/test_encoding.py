@@ -39,7 +39,7 @@ def model_with(encoder):
             if not encoder.layer_norm and name.endswith("weight"):
                 parameter.mul_(3)  # or the signal would vanish beside the biases
         latents = network.encoder(0.1 * torch.randn(1, 32 * network.hop_length))
-        network.quantizer.place(torch.arange(32), latents[0].T)
+        network.quantizer.place(latents[0].T, torch.ones(32))
     return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data={"loudness_db": -23.0}))
 
 

@@ -12,14 +12,13 @@ from test_encoding import ENCODERS, model_with
 from audio_vq import VQVAE
 from audio_vq.analysis.judges import evaluate as evaluation
 from audio_vq.analysis.judges.evaluate import evaluate, forget
-from audio_vq.analysis.judges.models import Clip, Impression, Marks
 from audio_vq.analysis.judges.pairs import choose_pairs
-from audio_vq.analysis.judges.panel import Panel, hear
+from audio_vq.analysis.judges.panel import Clip, Impression, Marks, Panel, hear
 from audio_vq.analysis.judges.scores import (
     CONDITIONS,
     FIGURES,
-    Heard,
-    Voice,
+    Comparison,
+    SpeakerReference,
     edit_distance,
     score,
     semitones,
@@ -50,9 +49,9 @@ HIGH, LOW = [200.0] * 20, [100.0] * 20  # an octave
 @pytest.fixture
 def heard():
     """A perfect conversion from a low voice (direction 0) to a high one (direction 1)."""
-    source = Voice({"s/1": impression(0, LOW), "s/2": impression(0, LOW)})
-    target = Voice({"t/1": impression(1, HIGH), "t/2": impression(1, HIGH)})
-    return Heard(
+    source = SpeakerReference({"s/1": impression(0, LOW), "s/2": impression(0, LOW)})
+    target = SpeakerReference({"t/1": impression(1, HIGH), "t/2": impression(1, HIGH)})
+    return Comparison(
         impression(1, HIGH, "she sells shells", 4.0),
         "She sells shells.",
         "Pack my box",
@@ -169,7 +168,7 @@ def test_silence_is_judged_as_bad_everywhere(heard):
 
 
 def test_what_is_heard_does_not_stand_for_the_voice():
-    voice = Voice({"t/1": impression(1), "t/2": impression(2)})
+    voice = SpeakerReference({"t/1": impression(1), "t/2": impression(2)})
     np.testing.assert_allclose(voice.embedding(()), (embedding(1) + embedding(2)) / np.sqrt(2), rtol=1e-6)
     np.testing.assert_array_equal(voice.embedding(("t/1",)), embedding(2))
     assert voice.embedding(("t/1", "t/2")) is None
@@ -366,7 +365,7 @@ def test_forgetting_spares_what_is_not_ours(tmp_path):
 def test_command_line(model, spoken_corpus, tmp_path, monkeypatch):
     pytest.importorskip("speechmos")
     model.save_pretrained(tmp_path / "model")
-    monkeypatch.setattr("audio_vq.analysis.judges.models.judge_clip", fake_judge)
+    monkeypatch.setattr("audio_vq.analysis.judges.panel.judge_clip", fake_judge)
     arguments = ["evaluate", tmp_path / "model", spoken_corpus, "--split", "all", "--pairs", 1, "--workers", 1]
     out, _ = call(*arguments, "--out", tmp_path / "out")
     assert "character error rate" in out

@@ -59,17 +59,17 @@ def test_names_may_be_as_long_and_odd_as_the_file_system_allows(tmp_path, name):
 
 def test_one_folder_one_work(tmp_path):
     folder = tmp_path / "run"
-    with locked(folder, "training"):
+    with locked(folder, "the run"):
         (folder / "result").touch()
-        with pytest.raises(UserError, match="run is in use by another training"), locked(folder, "training"):
+        with pytest.raises(UserError, match="another process is at work on the run .*run;"), locked(folder, "the run"):
             pass
-    with locked(folder, "training"):
+    with locked(folder, "the run"):
         pass
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
 def test_work_that_leaves_nothing_leaves_no_folder(tmp_path):
-    with locked(tmp_path / "run", "training"):
+    with locked(tmp_path / "run", "the run"):
         pass
     assert not (tmp_path / "run").exists()
 
@@ -77,24 +77,24 @@ def test_work_that_leaves_nothing_leaves_no_folder(tmp_path):
 def test_a_dead_process_holds_nothing(tmp_path):
     program = (
         "import sys, pathlib; from audio_vq.files import locked\n"
-        "with locked(pathlib.Path(sys.argv[1]), 'training'): print(flush=True); sys.stdin.read()"
+        "with locked(pathlib.Path(sys.argv[1]), 'the run'): print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         other.stdout.readline()
-        with pytest.raises(UserError, match="in use"), locked(tmp_path, "training"):
+        with pytest.raises(UserError, match="at work"), locked(tmp_path, "the run"):
             pass
         other.send_signal(signal.SIGKILL)
         other.wait()
-        with locked(tmp_path, "training"):
+        with locked(tmp_path, "the run"):
             pass
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match="is not a folder"), locked(path, "training"):
+        with pytest.raises(UserError, match="is not a folder"), locked(path, "the run"):
             pass
 
 

@@ -7,20 +7,23 @@ import math
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from test_cli import call, mistake
-from test_training import MODEL, run_of
+from test_training import MODEL, TRAIN, run_of
 from test_vqvae import batch, tiny_config  # noqa: F401 - a fixture
 from torch.distributions import Normal, kl_divergence
 
 from audio_vq.audio import write_audio
+from audio_vq.checkpoint import load_weights
 from audio_vq.config import GaussianConfig
-from audio_vq.models.gaussian import GaussianBottleneck
-from audio_vq.models.vqvae import build_vqvae
+from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.errors import UserError
+from audio_vq.models.gaussian import GaussianBottleneck, build_gaussian_vae
+from audio_vq.models.vqvae import bits_per_sample
 from audio_vq.pretrained import VQVAE
-from audio_vq.training.bottlenecks import GaussianSchedule, nats_per_unit
+from audio_vq.training.gaussian_task import GaussianTask
 from audio_vq.training.runs import run_vqvae
-from audio_vq.training.vqvae_task import VQVAETask
 
 
 def gaussian_config(**options):
@@ -29,7 +32,7 @@ def gaussian_config(**options):
 
 def gaussian_model(**options):
     torch.manual_seed(0)
-    return build_vqvae(gaussian_config(**options), num_speakers=2)
+    return build_gaussian_vae(gaussian_config(**options), num_speakers=2)
 
 
 def test_kl_is_that_of_the_distributions():
@@ -51,9 +54,11 @@ def test_the_bound_by_hand():
 def test_total_is_the_bound_in_bits_per_sample(batch):  # noqa: F811
     model = gaussian_model().eval()
     losses = model(*batch)
-    kl = losses.narrowed.kl.sum(1).mean() / model.hop_length / math.log(2)
+    kl = losses.latents.kl.sum(1).mean() / model.hop_length / math.log(2)
     assert kl > 0
-    torch.testing.assert_close(losses.total, model.bits(batch[0], losses.narrowed.latents, batch[1]) + kl)
+    bits = bits_per_sample(model.wavenet, batch[0], losses.latents.latents, batch[1])
+    torch.testing.assert_close(losses.total, bits + kl)
+    assert torch.equal(model.latents(batch[0]), losses.latents.latents)  # the means
 
 
 def test_samples_in_training_have_mean_and_variance_and_evaluation_is_the_mean():
@@ -66,7 +71,6 @@ def test_samples_in_training_have_mean_and_variance_and_evaluation_is_the_mean()
     torch.testing.assert_close(samples.std(1), torch.tensor([1.0, math.e]), rtol=0.02, atol=0)
     mean = torch.tensor([1.0, -2.0])[None, :, None].expand(1, 2, 100_000)
     assert torch.equal(bottleneck.eval()(outputs).latents, mean)
-    assert torch.equal(bottleneck.train().settled(outputs), mean)
 
 
 def test_gradient_reaches_mean_and_variance_through_the_decoder(batch):  # noqa: F811
@@ -87,15 +91,16 @@ def test_free_bits_cost_nothing_and_pull_nothing():
     assert outputs.grad[0, :, 0].tolist() == pytest.approx([2.0, 0.0, 0.0, 0.0])
 
 
-def test_annealing_is_linear_then_full():
-    network = gaussian_model()
-    schedule = GaussianSchedule(GaussianConfig(anneal_share=0.2), torch.device("cpu"))
-    strengths = []
-    for progress in (0.0, 0.05, 0.1, 0.2, 0.9):
-        assert not schedule.before_step(network, progress, 0)
-        strengths.append(schedule.strength)
-    assert strengths == pytest.approx([0, 0.25, 0.5, 1, 1])
-    assert GaussianSchedule(GaussianConfig(), torch.device("cpu")).strength == 1
+def test_annealing_is_linear_then_full(tiny_corpus):
+    accelerator, corpus = Accelerator(cpu=True), PreparedCorpus.open(tiny_corpus)
+    for share, expected in ((0.2, [0, 0.25, 0.5, 1, 1]), (0.0, [1] * 5)):
+        config = dataclasses.replace(MODEL, bottleneck="gaussian", gaussian=GaussianConfig(anneal_share=share))
+        task = GaussianTask(corpus, config, TRAIN, seed=0)
+        annealing = []
+        for progress in (0.0, 0.05, 0.1, 0.2, 0.9):
+            assert not task.before_step(accelerator, task.network, progress, 0)
+            annealing.append(task.annealing)
+        assert annealing == pytest.approx(expected)
 
 
 def test_a_wider_path_is_learned_where_the_kl_is_free(batch):  # noqa: F811
@@ -108,14 +113,14 @@ def test_a_wider_path_is_learned_where_the_kl_is_free(batch):  # noqa: F811
     for weight in (0.0, 50.0):
         torch.manual_seed(0)
         config = dataclasses.replace(gaussian_config(kl_weight=weight), wavenet=wavenet)
-        model = build_vqvae(config, num_speakers=2)
+        model = build_gaussian_vae(config, num_speakers=2)
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(12):
             losses = model(*batch)
             optimizer.zero_grad()
             losses.total.backward()
             optimizer.step()
-        carried.append(float(nats_per_unit(losses.narrowed)))
+        carried.append(float(losses.latents.nats_per_unit))
     assert carried[0] > 1  # nats per unit
     assert carried[1] < 0.05
 
@@ -147,15 +152,15 @@ def test_validation_tells_bits_and_kl(finished):
 
 def test_resumed_equals_uninterrupted_bit_for_bit(finished, tiny_corpus, tmp_path, monkeypatch):
     run = gaussian_run(tiny_corpus, tmp_path / "parts")
-    original = VQVAETask.after_step
+    original = GaussianTask.after_step
 
-    def after_step(self, accelerator, network, result, step):
-        original(self, accelerator, network, result, step)
+    def after_step(self, accelerator, network, averaged, parts, step):
+        original(self, accelerator, network, averaged, parts, step)
         if step == 5:
             raise KeyboardInterrupt  # after the validation at step 4 saved a checkpoint
 
     with monkeypatch.context() as patch:
-        patch.setattr(VQVAETask, "after_step", after_step)
+        patch.setattr(GaussianTask, "after_step", after_step)
         with pytest.raises(KeyboardInterrupt):
             run_vqvae(run)
     assert json.loads((tmp_path / "parts/last/training.json").read_text())["step"] == 4
@@ -167,13 +172,12 @@ def test_resumed_equals_uninterrupted_bit_for_bit(finished, tiny_corpus, tmp_pat
             assert torch.equal(whole[key], parts[key]), key
 
 
-def test_checkpoint_holds_the_model(finished, tmp_path):
-    model = VQVAE.from_pretrained(finished)
-    model.save_pretrained(tmp_path / "copy")
-    again = VQVAE.from_pretrained(tmp_path / "copy")
-    waveform = torch.rand(1, 1280) - 0.5
-    assert model.network.latents(waveform).shape == (1, 8, 4)
-    assert torch.equal(model.network.latents(waveform), again.network.latents(waveform))
+def test_checkpoint_holds_the_model_which_is_no_vq_vae(finished):
+    model = build_gaussian_vae(gaussian_run("", "").model, num_speakers=3)
+    load_weights(finished / "best", model)
+    assert model.latents(torch.rand(1, 1280) - 0.5).shape == (1, 8, 4)
+    with pytest.raises(UserError, match="Gaussian latents"):
+        VQVAE.from_pretrained(finished)
 
 
 def test_verbs_that_need_units_say_so(finished, tiny_corpus, tmp_path):
@@ -198,13 +202,3 @@ def test_settings_that_are_none(setting, tiny_corpus, tmp_path):
     with_it = ["train", f"data={tiny_corpus}", f"run={tmp_path / 'run'}", "train.steps=1", setting]
     assert setting.split("=")[0].rsplit(".", 1)[-1] in mistake(*with_it)
     assert not (tmp_path / "run").exists()
-
-
-def test_weights_of_earlier_names_are_taken(batch):  # noqa: F811
-    torch.manual_seed(0)
-    model, other = (build_vqvae(tiny_config(), num_speakers=2) for _ in range(2))
-    earlier = {name.replace("bottleneck.", "quantizer."): value for name, value in model.state_dict().items()}
-    assert "quantizer.codebook" in earlier
-    other.load_state_dict(earlier)
-    assert "quantizer.codebook" in earlier  # the caller's dictionary stays as it is
-    torch.testing.assert_close(model(*batch).total, other(*batch).total)

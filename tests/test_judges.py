@@ -8,8 +8,8 @@ import pytest
 from conftest import VCTK_MINI, babble
 
 from audio_vq.analysis.alignment.lexicon import spoken_words
-from audio_vq.analysis.judges import models as judges
-from audio_vq.analysis.judges.models import Clip, Impression, Marks, judge_clip, require_judges
+from audio_vq.analysis.judges import panel as judges
+from audio_vq.analysis.judges.panel import Clip, Impression, Marks, judge_clip, require_judges
 from audio_vq.analysis.judges.scores import edit_distance
 from audio_vq.audio import Audio, fundamental_frequency, read_audio, resample
 from audio_vq.errors import UserError

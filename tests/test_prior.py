@@ -277,7 +277,7 @@ def make_task(folder, codec=None, **train):
     corpus = make_corpus(folder / "corpus")
     config = PriorConfig(layers=2, heads=2, channels=32, context=32, dropout=0.0)
     settings = TrainConfig(**{"steps": 1, "batch_size": 16, **train})
-    return PriorTask(codec or Codec(), corpus, config, settings, 0, torch.device("cpu"), folder / "run")
+    return PriorTask(codec or Codec(), corpus, config, settings, 0, folder / "run")
 
 
 def test_encoded_once_and_again_for_another_model(tmp_path):
@@ -304,9 +304,9 @@ def test_learns_more_than_ngrams_know(tmp_path):
     before = task.validate(task.network)
     optimizer = torch.optim.Adam(task.parameter_groups(5e-3))
     for step in range(300):
-        result = task.loss(task.network, step, 0)
+        (part,) = task.losses(task.network, step, 0)
         optimizer.zero_grad()
-        result.loss.backward()
+        part.loss.backward()
         optimizer.step()
     after = task.validate(task.network.eval())
     valid = after.record["valid"]

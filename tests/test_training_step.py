@@ -11,6 +11,8 @@ from audio_vq.training.average import WeightAverage
 from audio_vq.training.prefetch import Batch, Prefetch
 from audio_vq.training.vqvae_task import VQVAETask
 
+CPU = torch.device("cpu")
+
 
 def test_batches_are_the_same_however_they_are_asked_for():
     made = []
@@ -19,9 +21,9 @@ def test_batches_are_the_same_however_they_are_asked_for():
         made.append((step, rank))
         return Batch(torch.full((1, 2), float(step)), torch.tensor([rank]))
 
-    prefetch = Prefetch(make, torch.device("cpu"))
+    prefetch = Prefetch(make)
     for step, rank in [(0, 0), (1, 0), (2, 0), (7, 0), (8, 0), (9, 1)]:
-        batch = prefetch.batch(step, rank)
+        batch = prefetch.batch(step, rank, CPU)
         assert (batch.waveform[0, 0], batch.speaker[0]) == (step, rank)
     assert (3, 0) in made  # one ahead
 
@@ -32,10 +34,10 @@ def test_a_failure_to_make_a_batch_is_told():
             raise OSError("the disk is gone")
         return Batch(torch.zeros(1, 2), torch.zeros(1))
 
-    prefetch = Prefetch(make, torch.device("cpu"))
-    prefetch.batch(0, 0)
+    prefetch = Prefetch(make)
+    prefetch.batch(0, 0, CPU)
     with pytest.raises(OSError, match="the disk is gone"):
-        prefetch.batch(1, 0)
+        prefetch.batch(1, 0, CPU)
 
 
 class NothingIsReadBack(TorchDispatchMode):
@@ -56,20 +58,20 @@ def test_a_step_waits_for_nothing(tiny_corpus):
         wavenet=WaveNetConfig(layers=2, residual_channels=8, skip_channels=16),  # too narrow for the compiled path
     )
     train = TrainConfig(batch_size=2, crop_length=1280)
-    task = VQVAETask(PreparedCorpus.open(tiny_corpus), model, train, 0, torch.device("cpu"))
+    task = VQVAETask(PreparedCorpus.open(tiny_corpus), model, train, 0)
     accelerator = Accelerator(cpu=True)
     average = WeightAverage(task.network, 0.9)
     optimizer = torch.optim.Adam(task.parameter_groups(1e-3), fused=True)
-    task.before_step(task.network, 0.5, 4)
+    task.before_step(accelerator, task.network, 0.5, 4)
     before = task.network.quantizer.codebook.clone()
     with pytest.raises(AssertionError, match="reads a value"), NothingIsReadBack():
         bool(task.network.quantizer.started)
     with NothingIsReadBack():
-        result = task.loss(task.network, 5, 0)
-        accelerator.backward(result.loss)
+        (part,) = task.losses(task.network, 5, 0)
+        accelerator.backward(part.loss)
         accelerator.clip_grad_norm_(task.network.parameters(), 1.0)
         optimizer.step()
-        task.after_step(accelerator, task.network, result, 5)
+        task.after_step(accelerator, task.network, average.model, [part], 5)
         average.update(task.network)
     assert not torch.equal(task.network.quantizer.codebook, before)
     assert task.status().startswith("perplexity")

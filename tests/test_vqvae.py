@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, hop_length
-from audio_vq.models.vqvae import build_vqvae
+from audio_vq.models.vqvae import bits_per_sample, build_vqvae
 
 
 def tiny_config(update="ema", filterbank=0):
@@ -49,18 +49,18 @@ def test_untrained_bits_are_those_of_a_guess(batch):
 def test_total_is_the_sum_of_its_parts(batch, update):
     model = model_of(tiny_config(update))
     losses = model(*batch)
-    torch.testing.assert_close(losses.total, losses.reconstruction + losses.bottleneck)
-    codebook, commitment = losses.narrowed.codebook_loss, losses.narrowed.commitment_loss
+    codebook, commitment = losses.quantized.codebook_loss, losses.quantized.commitment_loss
     expected = (codebook * (update == "loss") + 0.25 * commitment) / math.log(2)
     assert expected > 0
-    torch.testing.assert_close(losses.bottleneck, expected)
+    torch.testing.assert_close(losses.total, losses.reconstruction + expected)
 
 
 def test_without_quantisation_the_decoder_reads_latents(batch):
     model = model_of(tiny_config())
-    losses = model(*batch, strength=0.0)
-    assert losses.bottleneck.item() == 0
-    torch.testing.assert_close(losses.reconstruction, model.bits(batch[0], losses.outputs, batch[1]))
+    losses = model(*batch, quantize=False)
+    assert losses.total.item() == losses.reconstruction.item()
+    expected = bits_per_sample(model.wavenet, batch[0], losses.encoded, batch[1])
+    torch.testing.assert_close(losses.reconstruction, expected)
 
 
 def test_gradient_reaches_the_encoder_through_the_quantiser(batch):
@@ -75,17 +75,17 @@ def test_conditioning_bits_show_what_units_are_worth(batch):
     fresh = model.conditioning_bits(*batch, num_speakers=2)
     assert abs(fresh.bits_shuffled - fresh.bits_true) < 0.05
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
-    losses = model(*batch, strength=0.0)
+    losses = model(*batch, quantize=False)
     for step in range(160):
         if step == 80:  # quantisation begins, at encoder outputs
-            latents = losses.outputs.transpose(1, 2).flatten(0, 1)
-            model.quantizer.place(torch.arange(16), latents[torch.randperm(len(latents))[:16]])
-        losses = model(*batch, strength=float(step >= 80))
+            latents = losses.encoded.transpose(1, 2).flatten(0, 1)
+            model.quantizer.place(latents[torch.randperm(len(latents))[:16]], torch.ones(16))
+        losses = model(*batch, quantize=step >= 80)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
         if step >= 80:
-            model.quantizer.update(model.quantizer.statistics(losses.outputs, losses.narrowed.units))
+            model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
     trained = model.eval().conditioning_bits(*batch, num_speakers=2)
     assert trained.bits_true < 6
     assert trained.bits_shuffled > trained.bits_true + 0.1

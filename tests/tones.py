@@ -85,14 +85,14 @@ def utterance(rng) -> tuple[np.ndarray, Alignment]:
     return waveform, Alignment(np.cumsum([0, *lengths]) / RATE, tuple(labels))
 
 
-def tone_corpus(folder: Path) -> tuple[Path, Path]:
-    """40 utterances by two speakers, half a second trimmed from each recording; and their alignments."""
+def tone_corpus(folder: Path, speakers: tuple[str, ...] = SPEAKERS) -> tuple[Path, Path]:
+    """40 utterances by these speakers in turn, half a second trimmed from each recording; and their alignments."""
     corpus, alignments = folder / "corpus", folder / "phones"
     rng = np.random.default_rng(0)
     with CorpusWriter(corpus, {}, force=False) as writer:
         for number in range(40):
             waveform, alignment = utterance(rng)
-            speaker = SPEAKERS[number % 2]
+            speaker = speakers[number % len(speakers)]
             name = f"{speaker}_{number:02d}"
             samples = np.round(waveform * 32767).astype(np.int16)
             writer.add(Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5))

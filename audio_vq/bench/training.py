@@ -90,7 +90,7 @@ def _take_over(conv: nn.Conv1d, weight: Tensor, bias: Tensor | None) -> None:
 def plain_vqvae(model: VQVAEModel) -> VQVAEModel:
     """The same model, around a plain WaveNet; encoder, quantiser and conditioner are shared."""
     wavenet: nn.Module = PlainWaveNet(model.wavenet)
-    return VQVAEModel(model.encoder, model.bottleneck, wavenet, model.sample_rate)  # type: ignore[arg-type]
+    return VQVAEModel(model.encoder, model.quantizer, wavenet, model.sample_rate)  # type: ignore[arg-type]
 
 
 def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | None = None) -> list[Measurement]:
@@ -126,7 +126,7 @@ def _step(model: VQVAEModel, waveform: Tensor, train: TrainConfig) -> Callable[[
         losses.total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
         optimizer.step()
-        model.quantizer.update(model.quantizer.statistics(losses.outputs, losses.narrowed.units))
+        model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
         return waveform.numel() / model.sample_rate
 

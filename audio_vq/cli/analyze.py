@@ -31,7 +31,9 @@ MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --ma
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
 Prior = Annotated[
     str | None,
-    typer.Option(help="Prior of this checkpoint's units: the rate of its arithmetic code joins the figures."),
+    typer.Option(
+        help="Prior of this checkpoint's units: the length of the units' ideal code under it joins the figures."
+    ),
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Several models in one table: compare.html, compare.json.")]
 Sweep = Annotated[
@@ -170,12 +172,17 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
         f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
+        f"{_coverage(metrics['coverage']['scored'])}\n"
         f"{_abx(metrics['abx'], 'ABX error')}; MFCC k-means {_abx(kmeans['abx'])}\n"
         f"{_speakers(metrics['speaker_leakage'])}"
         f"perplexity {metrics['perplexity']:.1f}, "
         f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
         f"{out / 'report.html'}\n"
     )
+
+
+def _coverage(scored: dict[str, float]) -> str:
+    return f"alignments cover {scored['aligned']:.1%} of the scored recordings, phones {scored['phones']:.1%}"
 
 
 def _abx(errors: dict[str, Any], name: str = "") -> str:
@@ -198,6 +205,6 @@ def _speakers(leakage: dict[str, Any] | None) -> str:
 
 def _rate(rates: dict[str, Any]) -> str:
     coded = {"unigram": rates["unigram"], "prior": rates["prior"]}
-    return "arithmetic code " + ", ".join(
+    return "ideal code " + ", ".join(
         f"{each['bits_per_second']:.0f} bit/s ({name})" for name, each in coded.items() if each
     )

@@ -41,7 +41,7 @@ def evaluate(
     Example: audio-vq evaluate runs/vctk data/vctk --out reports/vctk
     """
     refuse_existing([out / "conversion.json"], force)
-    from audio_vq.analysis.judges.models import judge_clip, judge_versions, require_judges
+    from audio_vq.analysis.judges.panel import judge_clip, judge_versions, require_judges
 
     require_judges()
     from audio_vq.analysis.judges.evaluate import evaluate as measure

@@ -8,6 +8,7 @@ import typer
 from audio_vq.cli.align import align
 from audio_vq.cli.analyze import analyze
 from audio_vq.cli.bench import bench
+from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
 from audio_vq.cli.encode import encode
@@ -65,14 +66,20 @@ app.command()(bench)
 
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 our failure, 2 the user's mistake, 130 interrupted."""
+    accept_any_text()
     try:
         app()
     except UserError as error:
-        print(f"audio-vq: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USER_MISTAKE)
-    except KeyboardInterrupt:
-        print("audio-vq: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except OSError as error:  # a full disk, a missing permission: ours to report, not to trace
-        print(f"audio-vq: {error}", file=sys.stderr)
+        _leave(USER_MISTAKE, str(error))
+    except KeyboardInterrupt as error:
+        _leave(INTERRUPTED, str(error) or "interrupted")
+    except BrokenPipeError:  # whoever read our output has gone
+        leave_closed_pipe()
         sys.exit(OUR_FAILURE)
+    except OSError as error:  # a full disk, a missing permission: ours to report, not to trace
+        _leave(OUR_FAILURE, f"{error.strerror}: {error.filename}" if error.filename else str(error))
+
+
+def _leave(code: int, message: str) -> None:
+    print(f"audio-vq: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

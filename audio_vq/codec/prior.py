@@ -117,16 +117,6 @@ def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[
     return bits
 
 
-def unit_probabilities(
-    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
-) -> list[npt.NDArray[np.float64]]:
-    """What `unit_bits` is taken from: p(each unit | units before, speaker), `(time, K)`."""
-    probabilities = [np.zeros((len(sequence), prior.output.out_features)) for sequence in sequences]
-    for i, first, logits in _predicted(prior, sequences, speakers):
-        probabilities[i][first : first + len(logits)] = logits.double().softmax(-1).cpu().numpy()
-    return probabilities
-
-
 @torch.inference_mode()
 def _predicted(
     prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]

@@ -65,27 +65,23 @@ class VectorQuantizer(nn.Module):
         """Codebook vectors `(batch, dim, time)` of units `(batch, time)`."""
         return F.embedding(units, self.codebook).transpose(1, 2)
 
-    def forward(self, latents: Tensor, strength: float = 1.0) -> QuantizedLatents:
-        """At `strength` 0 the latents pass as they are, and nothing is added to the loss."""
+    def forward(self, latents: Tensor, quantize: bool = True) -> QuantizedLatents:
+        """Quantises latents `(batch, dim, time)`; with `quantize` off they pass as they are and cost nothing."""
         units = self.nearest(latents)
         vectors = self.lookup(units)
         codebook_loss = F.mse_loss(vectors, latents.detach())
         commitment_loss = F.mse_loss(latents, vectors.detach())
-        # weights of zero, not missing terms: every parameter then has a gradient, which data parallelism relies on
-        on = float(strength > 0)
-        # with moving averages the codebook has no gradient and its loss no part in the total
-        learned = on if self.ema_decay is None else 0.0
+        # weights of zero, not missing terms: every parameter then has a gradient, which data parallelism relies on;
+        # with moving averages the codebook has none, and its loss no part in the total
+        codebook_weight = 1.0 if quantize and self.ema_decay is None else 0.0
+        commitment_weight = self.commitment if quantize else 0.0
         return QuantizedLatents(
-            latents=latents + (vectors - latents).detach() if on else latents,
+            latents=latents + (vectors - latents).detach() if quantize else latents,
             units=units,
             codebook_loss=codebook_loss,
             commitment_loss=commitment_loss,
-            cost=codebook_loss * learned + commitment_loss * (on * self.commitment),
+            cost=codebook_loss * codebook_weight + commitment_loss * commitment_weight,
         )
-
-    def settled(self, latents: Tensor, strength: float = 1.0) -> Tensor:
-        """Codebook vectors of the latents, or at `strength` 0 the latents themselves."""
-        return self.lookup(self.nearest(latents)) if strength > 0 else latents
 
     @torch.no_grad()
     def statistics(self, latents: Tensor, units: Tensor) -> CodebookStatistics:
@@ -108,18 +104,21 @@ class VectorQuantizer(nn.Module):
         self.codebook.copy_(torch.where(alive, self.ema_sums / self.ema_counts[:, None], self.codebook))
 
     @torch.no_grad()
-    def place(self, which: Tensor, vectors: Tensor) -> None:
-        """Puts codebook vectors `which` (int64) at `vectors`, as if each had been chosen once."""
-        self.codebook[which] = vectors.to(self.codebook)
-        self.ema_counts[which] = 1.0
-        self.ema_sums[which] = vectors.to(self.ema_sums)
-        self.steps_unused[which] = 0
+    def place(self, vectors: Tensor, counts: Tensor) -> None:
+        """Puts the codebook at `vectors` (K, dim), as if each were chosen `counts` (K,) times in every batch."""
+        self.codebook.copy_(vectors)
+        self.ema_counts.copy_(counts)
+        self.ema_sums.copy_(vectors * counts[:, None])
+        self.steps_unused.zero_()
 
     @torch.no_grad()
     def restart(self, latents: Tensor, after: int, generator: torch.Generator) -> Tensor:
-        """Moves vectors unused for `after` steps to random latents `(batch, dim, time)`; returns how many, a scalar.
+        """Moves vectors unused for `after` steps to random latents `(batch, dim, time)`, as if chosen once each.
 
         Nothing here depends on how many there are, so that a GPU need not be asked.
+
+        Returns:
+            which have moved, `(K,)` bool.
         """
         candidates = latents.transpose(1, 2).reshape(-1, latents.shape[1])
         order = torch.randperm(len(candidates), generator=generator).to(latents.device, non_blocking=True)
@@ -130,4 +129,4 @@ class VectorQuantizer(nn.Module):
         for tensor, value in ((self.codebook, vectors), (self.ema_sums, vectors), (self.ema_counts[:, None], 1.0)):
             tensor.copy_(torch.where(moved[:, None], value, tensor))
         self.steps_unused.masked_fill_(moved, 0)
-        return moved.sum()
+        return moved

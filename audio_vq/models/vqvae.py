@@ -1,11 +1,7 @@
-"""The VQ-VAE: encoder, quantiser and WaveNet composed (van den Oord et al. 2017, eq. 3).
-
-In the quantiser's place a Gaussian bottleneck makes it the VAE that the paper compares with.
-"""
+"""The VQ-VAE: encoder, quantiser and WaveNet composed (van den Oord et al. 2017, eq. 3)."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,51 +10,23 @@ from audio_vq.audio import mu_law_encode
 from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.encoder import Encoder, Filterbank
-from audio_vq.models.gaussian import GaussianBottleneck
-from audio_vq.models.quantizer import VectorQuantizer
+from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
 from audio_vq.models.wavenet import Conditioner, WaveNet
 
 NATS_TO_BITS = 1 / math.log(2)
 
 
-class Narrowed(Protocol):
-    """What a bottleneck makes of the encoder's outputs: `QuantizedLatents` or `GaussianLatents`."""
-
-    @property
-    def latents(self) -> Tensor:
-        """What the decoder reads, `(batch, dim, units)`."""
-
-    @property
-    def cost(self) -> Tensor:
-        """What is added to the loss, a scalar on the scale of nats per waveform sample."""
-
-
-class Bottleneck(Protocol):
-    """What lies between encoder and decoder: `VectorQuantizer` or `GaussianBottleneck`.
-
-    `strength`, from 0 to 1, is how far it is in force: a quantiser is off at 0 and on above, a Gaussian's KL weight
-    is scaled by it.
-    """
-
-    def __call__(self, outputs: Tensor, strength: float = 1.0, /) -> Narrowed:
-        """For training."""
-
-    def settled(self, outputs: Tensor, strength: float = 1.0, /) -> Tensor:
-        """The latents alone, without chance: for everything after training."""
-
-
 @dataclass(frozen=True)
 class Losses:
-    """One batch's losses, each a scalar in bits per sample (nats / ln 2), and what the bottleneck did.
+    """One batch's losses, each a scalar in bits per sample (nats / ln 2).
 
     The quantiser's terms are squared distances, put on the same scale as the likelihood they are added to.
     """
 
     total: Tensor
     reconstruction: Tensor
-    bottleneck: Tensor
-    outputs: Tensor  # (batch, channels, units), the encoder's, detached
-    narrowed: Narrowed
+    encoded: Tensor  # (batch, dim, units): z_e, detached
+    quantized: QuantizedLatents
 
 
 @dataclass(frozen=True)
@@ -78,24 +46,12 @@ class ConditioningBits:
 class VQVAEModel(nn.Module):
     """Waveforms `(batch, time)` in [−1, 1]; time is a multiple of `hop_length`. Units `(batch, time / hop_length)`."""
 
-    def __init__(self, encoder: Encoder, bottleneck: Bottleneck, wavenet: WaveNet, sample_rate: int) -> None:
+    def __init__(self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, sample_rate: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.bottleneck = bottleneck
+        self.quantizer = quantizer
         self.wavenet = wavenet
         self.sample_rate = sample_rate
-        self.register_load_state_dict_pre_hook(_under_todays_names)
-
-    @property
-    def quantizer(self) -> VectorQuantizer:
-        """The bottleneck of a model with units.
-
-        Raises:
-            UserError: this model has none.
-        """
-        if not isinstance(self.bottleneck, VectorQuantizer):
-            raise UserError("this model has Gaussian latents (model.bottleneck=gaussian) and so no units; give another")
-        return self.bottleneck
 
     @property
     def hop_length(self) -> int:
@@ -109,79 +65,95 @@ class VQVAEModel(nn.Module):
         """Units of a waveform."""
         return self.quantizer.nearest(self.encoder(waveform))
 
-    def latents(self, waveform: Tensor, strength: float = 1.0) -> Tensor:
-        """What the decoder reads of a waveform, `(batch, dim, units)`, without chance."""
-        return self.bottleneck.settled(self.encoder(waveform), strength)
+    def latents(self, waveform: Tensor, quantize: bool = True) -> Tensor:
+        """What the decoder reads of a waveform, `(batch, dim, units)`: codebook vectors, or z_e where not quantised."""
+        encoded = self.encoder(waveform)
+        return self.quantizer.lookup(self.quantizer.nearest(encoded)) if quantize else encoded
 
-    def forward(self, waveform: Tensor, speaker: Tensor, strength: float = 1.0) -> Losses:
-        """Losses of a batch; `speaker` is `(batch,)` int64, `strength` the bottleneck's."""
-        outputs = self.encoder(waveform)
-        narrowed = self.bottleneck(outputs, strength)
-        reconstruction = self.bits(waveform, narrowed.latents, speaker)
-        cost = narrowed.cost * NATS_TO_BITS
+    def forward(self, waveform: Tensor, speaker: Tensor, quantize: bool = True) -> Losses:
+        """Losses of a batch; `speaker` is `(batch,)` int64. Without `quantize` the decoder reads z_e as it is."""
+        encoded = self.encoder(waveform)
+        quantized = self.quantizer(encoded, quantize)
+        reconstruction = bits_per_sample(self.wavenet, waveform, quantized.latents, speaker)
         return Losses(
-            total=reconstruction + cost,
+            total=reconstruction + quantized.cost * NATS_TO_BITS,
             reconstruction=reconstruction,
-            bottleneck=cost,
-            outputs=outputs.detach(),
-            narrowed=narrowed,
+            encoded=encoded.detach(),
+            quantized=quantized,
         )
 
-    def bits(self, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
-        """Mean negative log-likelihood of the waveform's mu-law classes, bits per sample."""
-        targets = mu_law_encode(waveform, self.classes)
-        return self.wavenet.loss(targets, latents, speaker) * NATS_TO_BITS
-
-    @torch.no_grad()
     def conditioning_bits(
-        self, waveform: Tensor, speaker: Tensor, num_speakers: int, strength: float = 1.0
+        self, waveform: Tensor, speaker: Tensor, num_speakers: int, quantize: bool = True
     ) -> ConditioningBits:
-        """What the latents and the speaker are worth, on a batch in which neighbours are of different utterances."""
-        latents = self.latents(waveform, strength)
-        others = latents.roll(1, 0)
-        # a fixed rotation through the other speakers: every wrong one is used, none is the right one
-        turn = 1 + torch.arange(len(speaker), device=speaker.device) % max(num_speakers - 1, 1)
-        wrong = (speaker + turn) % num_speakers
-        return ConditioningBits(
-            bits_true=self.bits(waveform, latents, speaker).item(),
-            bits_shuffled=self.bits(waveform, others, speaker).item() if len(waveform) > 1 else None,
-            bits_zero=self.bits(waveform, torch.zeros_like(latents), speaker).item(),
-            bits_wrong_speaker=self.bits(waveform, latents, wrong).item() if num_speakers > 1 else None,
-        )
+        """What the units and the speaker are worth, on a batch in which neighbours are of different utterances."""
+        return conditioning_bits(self.wavenet, waveform, self.latents(waveform, quantize), speaker, num_speakers)
 
 
-def _under_todays_names(_model: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Takes weights of the time when there was no other bottleneck than the quantiser."""
-    before = f"{prefix}quantizer."
-    for name in [name for name in weights if name.startswith(before)]:
-        weights[f"{prefix}bottleneck.{name.removeprefix(before)}"] = weights.pop(name)
+def bits_per_sample(wavenet: WaveNet, waveform: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the waveform's mu-law classes, a scalar in bits."""
+    targets = mu_law_encode(waveform, wavenet.embedding.num_embeddings)
+    return wavenet.loss(targets, latents, speaker) * NATS_TO_BITS
 
 
-def build_bottleneck(config: ModelConfig) -> VectorQuantizer | GaussianBottleneck:
-    if config.bottleneck == "gaussian":
-        return GaussianBottleneck(hop_length(config), config.gaussian.kl_weight, config.gaussian.free_bits)
-    quantizer = config.quantizer
-    decay = quantizer.ema_decay if quantizer.update == "ema" else None
-    return VectorQuantizer(quantizer.codebook_size, quantizer.dim, decay, quantizer.commitment)
+@torch.no_grad()
+def conditioning_bits(
+    wavenet: WaveNet, waveform: Tensor, latents: Tensor, speaker: Tensor, num_speakers: int
+) -> ConditioningBits:
+    """What the latents `(batch, dim, units)` and the speaker are worth; see `VQVAEModel.conditioning_bits`."""
+
+    def bits(latents: Tensor, speaker: Tensor) -> float:
+        return bits_per_sample(wavenet, waveform, latents, speaker).item()
+
+    # a fixed rotation through the other speakers: every wrong one is used, none is the right one
+    turn = 1 + torch.arange(len(speaker), device=speaker.device) % max(num_speakers - 1, 1)
+    return ConditioningBits(
+        bits_true=bits(latents, speaker),
+        bits_shuffled=bits(latents.roll(1, 0), speaker) if len(waveform) > 1 else None,
+        bits_zero=bits(torch.zeros_like(latents), speaker),
+        bits_wrong_speaker=bits(latents, (speaker + turn) % num_speakers) if num_speakers > 1 else None,
+    )
 
 
 def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
-    """The model a configuration describes, with fresh weights."""
-    encoder, quantizer, wavenet = config.encoder, config.quantizer, config.wavenet
+    """The model a configuration describes, with fresh weights.
+
+    Raises:
+        UserError: it describes a VAE, which has no units.
+    """
+    if config.bottleneck != "quantized":
+        raise UserError("this model has Gaussian latents (model.bottleneck=gaussian) and so no units; give another")
+    quantizer = config.quantizer
+    decay = quantizer.ema_decay if quantizer.update == "ema" else None
+    return VQVAEModel(
+        encoder=build_encoder(config, quantizer.dim),
+        quantizer=VectorQuantizer(quantizer.codebook_size, quantizer.dim, decay, quantizer.commitment),
+        wavenet=build_wavenet(config, num_speakers),
+        sample_rate=config.sample_rate,
+    )
+
+
+def build_encoder(config: ModelConfig, dim: int) -> Encoder:
+    """With `dim` output channels."""
+    encoder = config.encoder
     filterbank = None
     if encoder.filterbank:
         hop = filterbank_hop_length(config.sample_rate)
         filterbank = Filterbank(encoder.filterbank, config.sample_rate, hop)
-    net = Encoder(
+    return Encoder(
         strides=list(encoder.strides),
         channels=encoder.channels,
-        dim=quantizer.dim * (2 if config.bottleneck == "gaussian" else 1),  # mean and log-variance
+        dim=dim,
         residual_blocks=encoder.residual_blocks,
         layer_norm=encoder.layer_norm,
         filterbank=filterbank,
     )
+
+
+def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
+    """A decoder of latents with `quantizer.dim` channels."""
+    wavenet = config.wavenet
     conditioner = Conditioner(
-        dim=quantizer.dim,
+        dim=config.quantizer.dim,
         speakers=num_speakers,
         layers=wavenet.layers,
         residual_channels=wavenet.residual_channels,
@@ -189,18 +161,13 @@ def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
         frames_per_unit=wavenet.conditioning_frames,
         speaker_channels=wavenet.speaker_channels,
     )
-    return VQVAEModel(
-        encoder=net,
-        bottleneck=build_bottleneck(config),
-        wavenet=WaveNet(
-            classes=config.mu_law_classes,
-            layers=wavenet.layers,
-            dilation_cycle=wavenet.dilation_cycle,
-            kernel_size=wavenet.kernel_size,
-            residual_channels=wavenet.residual_channels,
-            skip_channels=wavenet.skip_channels,
-            hop_length=net.hop_length // wavenet.conditioning_frames,
-            conditioner=conditioner,
-        ),
-        sample_rate=config.sample_rate,
+    return WaveNet(
+        classes=config.mu_law_classes,
+        layers=wavenet.layers,
+        dilation_cycle=wavenet.dilation_cycle,
+        kernel_size=wavenet.kernel_size,
+        residual_channels=wavenet.residual_channels,
+        skip_channels=wavenet.skip_channels,
+        hop_length=hop_length(config) // wavenet.conditioning_frames,
+        conditioner=conditioner,
     )

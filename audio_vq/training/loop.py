@@ -1,183 +1,171 @@
 """The one training loop, for the VQ-VAE and for the prior, on one CPU or many GPUs (Hugging Face Accelerate).
 
-What is particular to a model lives in its task (`vqvae_task.py`, `prior_task.py`). Everything random is a function of
-(seed, step, rank): continuing from a checkpoint needs no state but weights, moments and the step, and is exact.
+What is particular to a model lives in its task (`vqvae_task.py`, `gaussian_task.py`, `prior_task.py`). Everything
+random is a function of (seed, step, rank): continuing from a checkpoint needs no state but weights, moments and the
+step, and is exact.
 """
 
 import json
-import signal
-import time
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.config import TrainConfig
+from audio_vq.errors import DivergenceError, Interrupted
 from audio_vq.training.average import WeightAverage
+from audio_vq.training.processes import Agreement, interruptions
 from audio_vq.training.progress import ProgressLine
 from audio_vq.training.schedule import Budget, due, learning_rate_factor
 from audio_vq.training.state import RunFolder, TrainingState
+from audio_vq.training.task import PartResult, Task
+
+CHECK_STEPS = 10  # between looks whether the loss is finite: looking makes a GPU wait
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """One batch's loss and what the task wants to see again in `after_step`."""
-
-    loss: Tensor  # scalar, differentiable
-    bits: Tensor  # scalar, the figure to watch: bits per sample or per unit
-    payload: Any = None
-
-
-@dataclass(frozen=True)
-class Validation:
-    """`record` goes to metrics.jsonl as it is; the lowest `value` is the best checkpoint (None: not a candidate)."""
-
-    record: dict[str, Any]
-    value: float | None
-    scalars: dict[str, float] = field(default_factory=dict)  # for TensorBoard
-
-
-class Task(Protocol):
-    """What the loop must know of a model."""
-
-    network: nn.Module
-    seconds_per_batch: float  # of audio
-    bits_per: str  # "sample" or "unit": what the training bits count
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Optimiser groups; each keeps its own `lr`."""
-
-    def before_step(self, network: nn.Module, progress: float, step: int) -> bool:
-        """Jumps that precede a step; True when the weight average has to begin again."""
-
-    def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
-        """The loss of the batch of (step, rank), through the wrapped model."""
-
-    def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
-        """Updates that are not gradients."""
-
-    def status(self) -> str:
-        """A few words for the progress line."""
-
-    def validate(self, network: nn.Module) -> Validation:
-        """Figures of the averaged network."""
-
-    def write_samples(self, network: nn.Module, folder: Path) -> None:
-        """Something to listen to."""
-
-    def info(self, record: dict[str, Any]) -> CheckpointInfo:
-        """What the checkpoint says of itself."""
-
-
-def train(  # noqa: PLR0915 - the whole loop in one place
-    task: Task, config: TrainConfig, folder: Path, device: str, seed: int
-) -> dict[str, Any]:
+def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int) -> dict[str, Any]:
     """Trains within the budget, continuing the run in `folder` where it stands; returns the last validation's record.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved.
+        Interrupted: on Ctrl-C or SIGTERM, after the state is saved.
+        DivergenceError: the numbers are not finite any more; what was saved before stays.
         UserError: no budget; a run of another model.
     """
     budget = Budget.of(config)
-    accelerator = Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=_mixed_precision(config, device),
-        log_with="tensorboard",
-        project_dir=folder,
-    )
-    accelerator.init_trackers("tensorboard")
-    groups = task.parameter_groups(config.learning_rate)
-    # fused: one pass over all parameters instead of some ten
-    optimizer = torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    model, optimizer = accelerator.prepare(task.network, optimizer)
-    network = accelerator.unwrap_model(model)
-    average = WeightAverage(network, config.weight_average)
-    run = RunFolder(folder)
-    state = run.load(network, optimizer, average) if run.has_checkpoint() else TrainingState()
-    clock = _Clock(accelerator, state.seconds)
-    last_save, record = clock.seconds(), _last_record(run)
-
-    def save(is_best: bool) -> None:
-        state.seconds = clock.seconds()
-        if accelerator.is_main_process:
-            run.save(state, task.info(record), network, optimizer, average, is_best)
-        accelerator.wait_for_everyone()
-
-    progress = budget.progress(state.step, clock.seconds())
-    line = ProgressLine(enabled=accelerator.is_main_process)
-    with line, _interruptions() as interrupted:
+    training = Training(task, config, folder, device)
+    state, network, average, agreement = training.state, training.network, training.average, training.agreement
+    progress = budget.progress(state.step, agreement.seconds)
+    with interruptions() as interrupted, training.line, _divergence_explained(training):
         while progress < 1:
-            torch.manual_seed(hash((seed, state.step, accelerator.process_index)) % 2**63)  # dropout
-            if task.before_step(network, progress, state.step):
+            torch.manual_seed(hash((seed, state.step, training.rank)) % 2**63)  # dropout, samples of latents
+            if task.before_step(training.accelerator, network, progress, state.step):
                 average.reset(network)
-            factor = learning_rate_factor(progress, state.step, config.warmup_steps, config.decay_share)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
-            result = _step(task, accelerator, model, optimizer, config, state.step)
-            task.after_step(accelerator, network, result, state.step)
+            training.set_learning_rate(
+                learning_rate_factor(progress, state.step, config.warmup_steps, config.decay_share)
+            )
+            parts = training.step()
+            task.after_step(training.accelerator, network, average.model, parts, state.step)
             average.update(network)
             state.step += 1
-            clock.step(state.step)
-            state.audio_seconds += task.seconds_per_batch * config.gradient_accumulation * accelerator.num_processes
-            before, progress = progress, budget.progress(state.step, clock.seconds())
-            line.update(state, clock.seconds(), progress, result.bits, task.status)
-
+            state.audio_seconds += task.seconds_per_step * training.accelerator.num_processes
+            not_finite = state.step % CHECK_STEPS == 0 and not parts[-1].loss.isfinite()
+            interrupt, diverged = agreement.any(bool(interrupted), not_finite)
+            if diverged:
+                raise FloatingPointError("the loss is not a finite number")
+            before, progress = progress, budget.progress(state.step, agreement.seconds)
+            training.line.update(state, agreement.seconds, progress, _mean_bits(parts), task.status)
             if due(before, progress, config.validations) or progress >= 1:
-                record = _record(state, clock.seconds(), line, task.bits_per)
-                validation = task.validate(average.model)
-                record.update(validation.record)
-                is_best = validation.value is not None and (
-                    state.best_value is None or validation.value <= state.best_value
-                )
-                state.best_value = validation.value if is_best else state.best_value
-                save(is_best)
-                last_save = clock.seconds()
-                if accelerator.is_main_process:
-                    run.append_metrics(record)
-                    task.write_samples(average.model, folder / "samples" / f"step-{state.step:08d}")
-                accelerator.log(
-                    {"train/bits": record[f"train_bits_per_{task.bits_per}"], **validation.scalars},
-                    step=state.step,
-                )
-                line.validated(record)
-            elif clock.seconds() - last_save > 60 * config.save_minutes:
-                save(is_best=False)
-                last_save = clock.seconds()
-            if interrupted():
-                save(is_best=False)
-                raise KeyboardInterrupt
-    accelerator.wait_for_everyone()  # a process that leaves early takes the others down with it
-    accelerator.end_training()
-    return record
+                training.validate()
+            elif interrupt or agreement.seconds - training.saved_at > 60 * config.save_minutes:
+                training.save(is_best=False)
+            if interrupt:
+                raise Interrupted(f"{folder} keeps all {state.step} steps; the same command goes on from there")
+    training.accelerator.wait_for_everyone()  # a process that leaves early takes the others down with it
+    training.accelerator.end_training()
+    return training.record
 
 
-def _step(
-    task: Task,
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    step: int,
-) -> StepResult:
-    """One optimiser step; returns the result of its last part."""
-    optimizer.zero_grad(set_to_none=True)
-    parts = config.gradient_accumulation
-    for part in range(parts):
-        # every part of every step has a batch number of its own
-        result = task.loss(model, step * parts + part, accelerator.process_index)
-        accelerator.backward(result.loss / parts)
-    accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-    optimizer.step()
-    return result
+class Training:
+    """The loop's objects, and what it does to them: one step, a validation, a save."""
+
+    def __init__(self, task: Task, config: TrainConfig, folder: Path, device: str) -> None:
+        self.task, self.config, self.folder = task, config, folder
+        self.accelerator = Accelerator(
+            cpu=device == "cpu",
+            mixed_precision=_mixed_precision(config, device),
+            log_with="tensorboard",
+            project_dir=folder,
+        )
+        self.accelerator.init_trackers("tensorboard")
+        self.rank = self.accelerator.process_index
+        groups = task.parameter_groups(config.learning_rate)
+        # fused: one pass over all parameters instead of some ten
+        optimizer = torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.model, self.optimizer = self.accelerator.prepare(task.network, optimizer)
+        self.network: nn.Module = self.accelerator.unwrap_model(self.model)
+        self.average = WeightAverage(self.network, config.weight_average)
+        self.run = RunFolder(folder)
+        self.state = TrainingState()
+        if self.run.has_checkpoint():
+            self.state = self.run.load(self.network, self.optimizer, self.average)
+        self.agreement = Agreement(self.accelerator, self.state.seconds)
+        self.saved_at = self.agreement.seconds
+        self.record = _last_record(self.run)
+        self.line = ProgressLine(enabled=self.accelerator.is_main_process)
+
+    def set_learning_rate(self, factor: float) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def step(self) -> list[PartResult]:
+        """One optimiser step; the gradient is the mean over the parts of its batch."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = []
+        for part in self.task.losses(self.model, self.state.step, self.rank):
+            self.accelerator.backward(part.loss / self.config.gradient_accumulation)
+            parts.append(part)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        return parts
+
+    def validate(self) -> None:
+        """Measures the averaged network, saves it, writes the record."""
+        self._refuse_if(not _all_finite([self.network, self.average.model]), "weights are not finite numbers")
+        state, bits = self.state, f"train_bits_per_{self.task.bits_per}"
+        validation = self.task.validate(self.average.model)
+        self.record = {
+            "step": state.step,
+            "seconds": round(self.agreement.seconds, 3),
+            "audio_hours_seen": round(state.audio_seconds / 3600, 6),
+            "audio_seconds_per_second": round(self.line.audio_seconds_per_second, 3),
+            bits: self.line.take_mean_bits(),
+            **validation.record,
+        }
+        self._refuse_if(not math.isfinite(sum(_numbers(self.record))), "a validation's figures are not finite numbers")
+        value = validation.value
+        is_best = value is not None and (state.best_value is None or value <= state.best_value)
+        state.best_value = value if is_best else state.best_value
+        self.save(is_best)
+        if self.accelerator.is_main_process:
+            self.run.append_metrics(self.record)
+            self.task.write_samples(self.average.model, self.folder / "samples" / f"step-{state.step:08d}")
+        self.accelerator.log({"train/bits": self.record[bits], **validation.scalars}, step=state.step)
+        self.line.validated(self.record)
+
+    def save(self, is_best: bool) -> None:
+        """A checkpoint, by the first process; the others wait."""
+        self._refuse_if(not _all_finite([self.network, self.average.model]), "weights are not finite numbers")
+        state = self.state
+        state.seconds = self.saved_at = self.agreement.seconds
+        if self.accelerator.is_main_process:
+            info = self.task.info(self.record)
+            self.run.save(state, info, self.network, self.optimizer, self.average, is_best)
+        self.accelerator.wait_for_everyone()
+
+    def _refuse_if(self, wrong: bool, what: str) -> None:
+        """Raises FloatingPointError on all processes if on any something is `wrong`."""
+        if any(self.agreement.any(wrong)):
+            raise FloatingPointError(what)
+
+
+@contextmanager
+def _divergence_explained(training: Training) -> Iterator[None]:
+    """Turns numbers that are not finite into an error that says what to do."""
+    try:
+        yield
+    except FloatingPointError as error:
+        last = training.folder / "last"
+        kept = f"{last} keeps the last good checkpoint" if training.run.has_checkpoint() else "nothing was saved yet"
+        raise DivergenceError(
+            f"training diverged by step {training.state.step}: {error}; {kept}. Try another run= folder and a lower "
+            f"train.learning_rate (now {training.config.learning_rate:g})"
+        ) from None
 
 
 def _mixed_precision(config: TrainConfig, device: str) -> str:
@@ -187,57 +175,22 @@ def _mixed_precision(config: TrainConfig, device: str) -> str:
     return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "no"
 
 
-class _Clock:
-    """Seconds of training, the same on every process.
-
-    All must agree when to stop: with several, the first one's clock counts. They compare only now and then, for every
-    comparison waits for the GPUs; in between the clock stands still.
-    """
-
-    STEPS = 16  # between comparisons
-
-    def __init__(self, accelerator: Accelerator, before: float) -> None:
-        self.accelerator = accelerator
-        self.start = time.perf_counter() - before
-        self.agreed = before
-
-    def seconds(self) -> float:
-        return self.agreed if self.accelerator.num_processes > 1 else time.perf_counter() - self.start
-
-    def step(self, step: int) -> None:
-        """To be called in every step, by every process."""
-        if self.accelerator.num_processes > 1 and step % self.STEPS == 0:
-            seconds = torch.tensor(time.perf_counter() - self.start, device=self.accelerator.device)
-            self.agreed = float(broadcast(seconds))
+def _mean_bits(parts: list[PartResult]) -> Tensor:
+    return torch.stack([part.bits.detach() for part in parts]).mean()
 
 
-@contextmanager
-def _interruptions() -> Iterator[Any]:
-    """Ctrl-C and SIGTERM end the step, not the process: the caller asks, saves, leaves. A second one is immediate."""
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _all_finite(networks: Iterable[nn.Module]) -> bool:
+    tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
-def _record(state: TrainingState, seconds: float, line: ProgressLine, bits_per: str) -> dict[str, Any]:
-    """The part of a validation's record that is the same for every model."""
-    return {
-        "step": state.step,
-        "seconds": round(seconds, 3),
-        "audio_hours_seen": round(state.audio_seconds / 3600, 6),
-        "audio_seconds_per_second": round(line.audio_seconds_per_second, 3),
-        f"train_bits_per_{bits_per}": line.take_mean_bits(),
-    }
+def _numbers(record: dict[str, Any]) -> Iterator[float]:
+    """All figures of a record, nested ones too."""
+    for value in record.values():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, int | float):
+            yield value
 
 
 def _last_record(run: RunFolder) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is particular to training a prior: the corpus as units, and validation against n-grams."""
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from audio_vq.data.prepared import PreparedCorpus, corpus_sources
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE
-from audio_vq.training.loop import StepResult, Validation
 from audio_vq.training.ngrams import Ngrams
+from audio_vq.training.task import PartResult, Validation, device_of
 from audio_vq.training.unit_crops import NOT_SCORED, UnitCrops
 from audio_vq.units import UnitSequence, read_units
 
 
 class PriorTask:
-    """See `training.loop.Task`."""
+    """See `training.task.Task`."""
 
     bits_per = "unit"  # what the training bits count
 
@@ -35,7 +36,6 @@ class PriorTask:
         config: PriorConfig,
         train: TrainConfig,
         seed: int,
-        device: torch.device,
         folder: Path,
     ) -> None:
         """Encodes the corpus into `folder`, or reads what an earlier start of the run has left there.
@@ -43,7 +43,7 @@ class PriorTask:
         Raises:
             UserError: sizes that do not fit together; a corpus without training or validation utterances.
         """
-        self.model, self.corpus, self.config, self.device = model, corpus, config, device
+        self.model, self.corpus, self.config, self.train_config = model, corpus, config, train
         torch.manual_seed(seed)
         self.network: nn.Module = build_prior(config, model.codebook_size, len(corpus.speakers))
         train_part, valid_part = encode_splits(model, corpus, folder)
@@ -54,7 +54,7 @@ class PriorTask:
             units,
             [corpus.speakers.index(each.speaker) for each in train_part],
             context=config.context,
-            batch_size=train.batch_size,
+            batch_size=train.batch_size * train.gradient_accumulation,  # of a step, drawn together
             seed=seed,
             speaker_balance=train.speaker_balance,
         )
@@ -63,30 +63,42 @@ class PriorTask:
             "unigram_bits": round(ngrams.unigram_bits(self.valid), 5),
             "bigram_bits": round(ngrams.bigram_bits(self.valid), 5),
         }
-        self.seconds_per_batch = train.batch_size * config.context / model.unit_rate_hz
+        self.seconds_per_step = self.crops.batch_size * config.context / model.unit_rate_hz
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return [{"params": list(self.network.parameters()), "lr": learning_rate}]
 
-    def before_step(self, network: nn.Module, progress: float, step: int) -> bool:  # noqa: ARG002
+    def before_step(self, accelerator: Accelerator, network: nn.Module, progress: float, step: int) -> bool:  # noqa: ARG002
         return False
 
-    def loss(self, model: nn.Module, step: int, rank: int) -> StepResult:
-        batch = self.crops.batch(step, rank)
-        logits = model(batch.units.to(self.device), batch.speaker.to(self.device))  # (B, K, T)
-        loss = F.cross_entropy(logits.float(), batch.targets.to(self.device), ignore_index=NOT_SCORED)
-        return StepResult(loss, loss / math.log(2))
+    def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
+        batch, size = self.crops.batch(step, rank), self.train_config.batch_size
+        # parts have more and fewer targets; all targets of the step count alike
+        targets_per_part = (batch.targets != NOT_SCORED).sum().item() / self.train_config.gradient_accumulation
+        tensors = (tensor.to(device_of(model)).split(size) for tensor in (batch.units, batch.speaker, batch.targets))
+        for units, speaker, targets in zip(*tensors, strict=True):
+            logits = model(units, speaker)  # (B, K, T)
+            total = F.cross_entropy(logits.float(), targets, ignore_index=NOT_SCORED, reduction="sum")
+            loss = total / targets_per_part
+            yield PartResult(loss, loss / math.log(2))
 
-    def after_step(self, accelerator: Accelerator, network: nn.Module, result: StepResult, step: int) -> None:
+    def after_step(
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        averaged: nn.Module,
+        parts: Sequence[PartResult],
+        step: int,
+    ) -> None:
         """The prior learns by gradients alone."""
 
     def status(self) -> str:
         return f"per unit (bigram {self.baselines['bigram_bits']:.3f})"
 
-    def validate(self, network: nn.Module) -> Validation:
+    def validate(self, averaged: nn.Module) -> Validation:
         """Bits per unit of the whole validation split, beside those of n-grams of the training units."""
-        assert isinstance(network, PriorModel)
-        bits = unit_bits(network, self.valid, self.valid_speakers)
+        assert isinstance(averaged, PriorModel)
+        bits = unit_bits(averaged, self.valid, self.valid_speakers)
         mean = round(sum(float(each.sum()) for each in bits) / sum(len(each) for each in bits), 5)
         record = {
             "valid": {"bits_per_unit": mean, **self.baselines},
@@ -94,7 +106,7 @@ class PriorTask:
         }
         return Validation(record, mean, {"valid/bits_per_unit": mean})
 
-    def write_samples(self, network: nn.Module, folder: Path) -> None:
+    def write_samples(self, averaged: nn.Module, folder: Path) -> None:
         """Nothing: units are heard through a decoder, with `audio-vq sample`."""
 
     def info(self, record: dict[str, Any]) -> CheckpointInfo:
@@ -108,6 +120,8 @@ class PriorTask:
                 "speakers": len(self.corpus.speakers),
                 "codebook_size": self.model.codebook_size,
                 "unit_rate_hz": self.model.unit_rate_hz,
+                "sample_rate": self.model.sample_rate,
+                "hop_length": self.model.hop_length,
                 "context": self.config.context,
                 "fingerprint": self.model.fingerprint,
             },

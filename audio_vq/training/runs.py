@@ -16,9 +16,11 @@ from audio_vq.data.prepared import PreparedCorpus, untrained_line
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 from audio_vq.pretrained import VQVAE, resolve_device
-from audio_vq.training.loop import Task, train
+from audio_vq.training.gaussian_task import GaussianTask
+from audio_vq.training.loop import train
 from audio_vq.training.prior_task import PriorTask
 from audio_vq.training.schedule import Budget
+from audio_vq.training.task import Task
 from audio_vq.training.vqvae_task import VQVAETask
 
 # what may differ when a run is continued: how long, where, how often it reports
@@ -29,9 +31,10 @@ FREE_TRAIN_ON_RESUME = {"minutes", "steps", "validations", "save_minutes", "thre
 def run_vqvae(run: TrainRun) -> None:
     """`audio-vq train`. Raises UserError for a corpus, model or folder that does not fit."""
 
-    def task(device: torch.device) -> Task:
+    def task(_device: torch.device) -> Task:
         corpus = _trainable(run.data, run.model.sample_rate, run.train.crop_length)
-        return VQVAETask(corpus, run.model, run.train, run.seed, device)
+        kind = GaussianTask if run.model.bottleneck == "gaussian" else VQVAETask
+        return kind(corpus, run.model, run.train, run.seed)
 
     _run(run, task)
 
@@ -42,7 +45,7 @@ def run_prior(run: TrainPriorRun) -> None:
     def task(device: torch.device) -> Task:
         model = VQVAE.from_pretrained(run.model, device.type)
         corpus = _trainable(run.data, model.sample_rate)
-        return PriorTask(model, corpus, run.prior, run.train, run.seed, device, Path(run.run))
+        return PriorTask(model, corpus, run.prior, run.train, run.seed, Path(run.run))
 
     _run(run, task)
 
@@ -59,6 +62,7 @@ def _trainable(data: str, sample_rate: int, crop_length: int = 1) -> PreparedCor
 def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[torch.device], Task]) -> None:
     Budget.of(run.train)  # a wrong budget is told before anything is opened or written
     device = resolve_device(run.device)
+    PartialState(cpu=device.type == "cpu")  # of several processes, each takes its GPU before anything is put on one
     _set_threads(run.train)
     if device.type == "cpu":
         keep_freed_memory()

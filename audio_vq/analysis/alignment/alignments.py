@@ -3,6 +3,7 @@
 Times are those of the source recording, where prepared audio begins at `utterance.offset_seconds`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,12 +11,33 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_vq.analysis.alignment.textgrid import Interval, read_textgrid
+from audio_vq.analysis.alignment.textgrid import Interval, read_phones
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
 SILENCE = "SIL"
-_SILENT_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>", "<sil>", "pau"})
+# of forced aligners, WebMAUS, TIMIT and others
+_SILENT_LABELS = frozenset(
+    {
+        "",
+        "sil",
+        "silence",
+        "sp",
+        "spn",
+        "pau",
+        "epi",
+        "#",
+        "##",
+        "h#",
+        "_",
+        "<eps>",
+        "<sil>",
+        "<p>",
+        "<p:>",
+        "<s>",
+        "</s>",
+    }
+)
 
 ARPABET_CLASSES = {
     "vowel": ["IY", "IH", "EH", "AE", "AA", "AH", "AO", "UH", "UW", "ER", "EY", "AY", "OY", "AW", "OW"],
@@ -36,6 +58,8 @@ _FOLDS = {
 _FOLDS |= {vowel + "R": vowel for vowel in ("AA", "AO", "EH", "IH", "UH")}
 
 _GAP_SECONDS = 1e-3  # neighbouring times may differ by their rounding
+_FAR_LONGER = 20.0  # than the recording: hardly in seconds
+_LONG_PHONE_SECONDS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,25 +101,46 @@ def read_alignment(path: Path) -> Alignment:
     """Read a `.lab` (`start_seconds end_seconds LABEL` per line) or a Praat TextGrid in text format.
 
     Raises:
-        UserError: malformed, or not contiguous; the message names the line.
+        UserError: malformed, not contiguous, or labelled with more than phones; the message names the line.
     """
     text = read_text(path)
-    intervals = read_textgrid(path, text) if path.suffix == ".TextGrid" else _read_lab(path, text)
+    intervals = read_phones(path, text) if path.suffix == ".TextGrid" else _read_lab(path, text)
     previous_end: float | None = None
     boundaries: list[float] = []
     labels: list[str] = []
     for line, start, end, label in intervals:
-        if not end > start >= 0:
-            raise UserError(f"{path}, line {line}: ends at {end:g} s, not after its start at {start:g} s")
-        if previous_end is not None and abs(start - previous_end) > _GAP_SECONDS:
-            problem = f"begins at {start:g} s but the interval before ends at {previous_end:g} s"
-            raise UserError(f"{path}, line {line}: {problem}; intervals must be contiguous")
+        if problem := _problem(start, end, label, previous_end):
+            raise UserError(f"{path}, line {line}: {problem}")
         boundaries.append(start if previous_end is None else previous_end)
         labels.append(normalise_label(label))
         previous_end = end
     if previous_end is None:
         raise UserError(f"{path}: holds no interval; expected lines `start_seconds end_seconds LABEL`")
     return Alignment(boundaries=np.array([*boundaries, previous_end]), labels=tuple(labels))
+
+
+def _problem(start: float, end: float, label: str, previous_end: float | None) -> str:
+    """What is wrong with an interval, empty where nothing is."""
+    if not math.inf > end > start >= 0:
+        return f"ends at {end:g} s, not after its start at {start:g} s"
+    if previous_end is not None and abs(start - previous_end) > _GAP_SECONDS:
+        found = f"begins at {start:g} s but the interval before ends at {previous_end:g} s"
+        return f"{found}; intervals must be contiguous (label what lies between {SILENCE})"
+    if len(label.split()) > 1:
+        return f"the label {label!r} is no phone: it holds a blank; expected one phone per interval"
+    return ""
+
+
+def mistaken_unit(alignment: Alignment, seconds: float, sample_rate: int) -> str:
+    """What the times seem to be instead of seconds, for a recording that ends after so many; empty where they are.
+
+    An alignment may be longer than a trimmed recording, and a phone be held for long: seldom both.
+    """
+    longer = float(alignment.boundaries[-1]) / seconds
+    if longer < _FAR_LONGER or np.median(np.diff(alignment.boundaries)) < _LONG_PHONE_SECONDS:
+        return ""
+    units = {"frames of 10 ms": 1e2, "milliseconds": 1e3, "samples": sample_rate, "100 ns, HTK's unit": 1e7}
+    return min(units, key=lambda name: abs(math.log(longer / units[name])))
 
 
 def write_alignment(path: Path, alignment: Alignment) -> None:
@@ -118,8 +163,8 @@ def _read_lab(path: Path, text: str) -> Iterator[Interval]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        start, end, label = [*line.split(maxsplit=2), "", "", ""][:3]
         try:
+            start, end, label = line.split(maxsplit=2)
             yield Interval(number, float(start), float(end), label)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: {line!r} is not `start_seconds end_seconds LABEL`") from error
+        except ValueError:
+            raise UserError(f"{path}, line {number}: {line!r} is not `start_seconds end_seconds LABEL`") from None

@@ -1,14 +1,17 @@
 """Praat TextGrid files, in the long and the short text format."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from audio_vq.errors import UserError
 
-_WORD_TIERS = ("words", "word")
+# names of tiers, those of the usual aligners and corpora, the likeliest first; WebMAUS writes MAU and ORT-MAU
+PHONE_TIERS = ("phones", "phone", "segments", "segment", "phonemes", "phoneme", "mau")
+WORD_TIERS = ("words", "word", "ort-mau", "ort")
 
 
 class Interval(NamedTuple):
@@ -20,34 +23,61 @@ class Interval(NamedTuple):
     label: str
 
 
-def read_textgrid(path: Path, text: str) -> tuple[Interval, ...]:
-    """Intervals of the tier named phones or phone, else of the first interval tier; `path` is for messages.
+@dataclass(frozen=True)
+class Tier:
+    """A tier of intervals. Aligners of several speakers write "SPEAKER - phones"."""
+
+    name: str
+    intervals: tuple[Interval, ...]
+
+    @property
+    def kind(self) -> str:
+        """The name without the speaker's, in lower case."""
+        return re.split(r"\s+-\s+|[\s_:.]", self.name.strip().lower())[-1]
+
+    @property
+    def speaker(self) -> str:
+        """In lower case; empty in a file of one."""
+        return self.name.strip().lower().removesuffix(self.kind).strip(" -_:.")
+
+
+def read_phones(path: Path, text: str) -> tuple[Interval, ...]:
+    """Intervals of the tier of phones; `path` is for messages, its folder is named for the speaker.
 
     Raises:
-        UserError: not a TextGrid, malformed, or without an interval tier.
+        UserError: not a TextGrid, malformed, or it does not tell which tier that is.
     """
     tiers = list(_interval_tiers(_Values(path, text)))
-    if not tiers:
-        raise UserError(f"{path}: no interval tier; expected one named phones")
-    # aligners of several speakers write "NAME - phones"
-    named = (tier for tier in tiers if tier.name.strip().lower().endswith(("phones", "phone")))
-    return next(named, tiers[0]).intervals
+    names = ", ".join(tier.name or '""' for tier in tiers) or "no interval tier"
+    found = _tiers_of(tiers, PHONE_TIERS, path.parent.name)
+    if len(found) > 1:
+        raise UserError(
+            f"{path}: several tiers of phones, and none is named for {path.parent.name} alone (it has {names}); "
+            "leave one, named phones"
+        )
+    # a lone tier may have any name but that of words
+    if not found and not (len(tiers) == 1 and tiers[0].kind not in WORD_TIERS):
+        raise UserError(f"{path}: no tier of phones (it has {names}); name one phones")
+    return (found or tiers)[0].intervals
 
 
 def read_words(path: Path, text: str) -> tuple[Interval, ...]:
-    """Intervals of the tier named words or word; none where there is no such tier.
+    """Intervals of the tier of words; none where there is no such tier, or several.
 
     Raises:
         UserError: not a TextGrid, or malformed.
     """
-    named = (tier for tier in _interval_tiers(_Values(path, text)) if tier.name.strip().lower().endswith(_WORD_TIERS))
-    return next((tier.intervals for tier in named), ())
+    found = _tiers_of(list(_interval_tiers(_Values(path, text))), WORD_TIERS, path.parent.name)
+    return found[0].intervals if len(found) == 1 else ()
 
 
-@dataclass(frozen=True)
-class _Tier:
-    name: str
-    intervals: tuple[Interval, ...]
+def _tiers_of(tiers: Sequence[Tier], kinds: Sequence[str], speaker: str) -> Sequence[Tier]:
+    """Tiers of the first of these kinds that occurs: those that hold anything before others, then the speaker's."""
+    filled = [tier for tier in tiers if any(interval.label.strip() for interval in tier.intervals)]
+    for some, kind in product((filled, tiers), kinds):
+        if same := [tier for tier in some if tier.kind == kind]:
+            return [tier for tier in same if tier.speaker == speaker.lower()] or same
+    return ()
 
 
 # Praat's rule: only free-standing numbers, quoted texts and <flags> count, whatever surrounds them is
@@ -72,6 +102,12 @@ class _Values:
     def number(self) -> float:
         return float(self._next(quoted=False))
 
+    def count(self) -> int:
+        number = self.number()
+        if not number.is_integer():  # infinity is none either
+            raise UserError(f"{self.path}, line {self.line}: {number:g} where a TextGrid has a count")
+        return int(number)
+
     def skip(self, numbers: int) -> None:
         for _ in range(numbers):
             self.number()
@@ -91,16 +127,16 @@ class _Values:
         raise UserError(f"{self.path}, line {self.line}: the TextGrid ends too early")
 
 
-def _interval_tiers(values: _Values) -> Iterator[_Tier]:
+def _interval_tiers(values: _Values) -> Iterator[Tier]:
     if (values.text(), values.text()) != ("ooTextFile", "TextGrid"):
         raise UserError(f"{values.path}, line 1: not a Praat TextGrid in text format")
     values.skip(2)  # times of the whole
-    for _ in range(int(values.number())):
+    for _ in range(values.count()):
         kind, name = values.text(), values.text()
         values.skip(2)  # times of the tier
-        count = int(values.number())
+        count = values.count()
         if kind == "IntervalTier":
-            yield _Tier(name, tuple(_interval(values) for _ in range(count)))
+            yield Tier(name, tuple(_interval(values) for _ in range(count)))
         else:  # points: time and mark
             for _ in range(count):
                 values.number()

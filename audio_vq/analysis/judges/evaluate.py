@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from audio_vq.analysis.judges.models import Clip, Impression
 from audio_vq.analysis.judges.pairs import Pair, Pairs, long_enough
-from audio_vq.analysis.judges.panel import Panel, hear
-from audio_vq.analysis.judges.scores import CONDITIONS, Heard, Voice, score, semitones, summarise
+from audio_vq.analysis.judges.panel import Clip, Impression, Panel, hear
+from audio_vq.analysis.judges.scores import CONDITIONS, Comparison, SpeakerReference, score, semitones, summarise
 from audio_vq.audio import read_audio, write_audio
 from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.drawing import SamplingOptions
@@ -108,7 +107,7 @@ def evaluate(
     references = _references(corpus, chosen.pairs, options.seed)
     heard = hear(_clips(corpus, chosen.pairs, clips, references), panel, clips.folder / JUDGED)
     voices = {
-        speaker: Voice({_name(each): heard[f"reference {_name(each)}"] for each in recordings})
+        speaker: SpeakerReference({_name(each): heard[f"reference {_name(each)}"] for each in recordings})
         for speaker, recordings in references.items()
     }
     others = zip(
@@ -199,7 +198,7 @@ class _PairScores:
         pair: Pair,
         clips: ClipFolder,
         heard: Mapping[str, Impression],
-        voices: Mapping[str, Voice],
+        voices: Mapping[str, SpeakerReference],
         other_texts: tuple[str | None, str | None],  # than the source's and than the real target's
     ) -> None:
         self.pair = pair
@@ -215,7 +214,7 @@ class _PairScores:
         excluded = (_name(pair.source), _name(real_target))
         self.figures = {
             condition: score(
-                Heard(
+                Comparison(
                     impression=impression,
                     text=texts.get(condition, pair.source.text or ""),
                     other_text=other_texts[condition == "real_target"],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from audio_vq.analysis.alignment.lexicon import spoken_words
-from audio_vq.analysis.judges.models import Impression
+from audio_vq.analysis.judges.panel import Impression
 
 CONDITIONS = {
     "converted": "the source recording in the target's voice",
@@ -48,7 +48,7 @@ NOTHING: Ratio = (0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class SpeakerReference:
     """Reference recordings of a speaker, by name."""
 
     recordings: Mapping[str, Impression]
@@ -68,19 +68,19 @@ class Voice:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Comparison:
     """A clip of a condition, and what it is compared to."""
 
     impression: Impression
     text: str  # its transcript
     other_text: str | None  # that of another clip, if there is one
-    source: Voice
-    target: Voice
+    source: SpeakerReference
+    target: SpeakerReference
     excluded: tuple[str, ...]  # reference recordings that are heard in the comparison
     expected: np.ndarray  # (frames,) semitones, NaN where unvoiced; one frame where it is constant
 
 
-def score(heard: Heard) -> dict[str, Ratio]:
+def score(heard: Comparison) -> dict[str, Ratio]:
     """The figures of one clip; DNSMOS' three as `dnsmos.sig` and so on."""
     impression = heard.impression
     assert impression.words is not None
@@ -131,7 +131,7 @@ def edit_distance(reference: str, heard: str) -> int:
     return row[-1]
 
 
-def _similarity(impression: Impression, voice: Voice, excluded: Collection[str]) -> Ratio:
+def _similarity(impression: Impression, voice: SpeakerReference, excluded: Collection[str]) -> Ratio:
     reference = voice.embedding(excluded)
     return NOTHING if reference is None else (float(impression.embedding @ reference), 1.0)
 

@@ -10,13 +10,14 @@ import torch
 from audio_vq import units as unit_statistics
 from audio_vq.analysis.measures.abx import AbxScores, abx_of_nothing, abx_of_units, abx_of_vectors
 from audio_vq.analysis.measures.baselines import MfccKmeans, Side, fit_mfcc_kmeans, score_baselines
+from audio_vq.analysis.measures.coverage import Coverages, check_coverage
 from audio_vq.analysis.measures.encoded import EncodedUtterance, encode_utterances, label
 from audio_vq.analysis.measures.phones import PhoneScores, score_phones
 from audio_vq.analysis.measures.rates import Rates, log_mel_distance, prior_rate, run_statistics, unigram_rate
 from audio_vq.analysis.measures.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
-from audio_vq.analysis.measures.triphones import Spoken, comparable, find_triphones
+from audio_vq.analysis.measures.triphones import AlignedFrames, comparable, find_triphones
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.progress import progress_bar
@@ -35,10 +36,11 @@ class Analysis:
     """Everything measured; `metrics()` is the contract's metrics.json.
 
     Its keys, each explained where its class is defined: `phones` and `baselines` in phones.py and baselines.py,
-    `segments` in segments.py, `abx` in abx.py, `speaker_leakage` in speakers.py, `rates` in rates.py.
+    `coverage`, `segments`, `abx` and `rates` in the files of these names, `speaker_leakage` in speakers.py.
     """
 
     selection: Selection
+    coverage: Coverages
     unit_rate_hz: float
     hop_length: int
     counts: np.ndarray  # (codebook_size,) use of each unit in the chosen split
@@ -48,7 +50,7 @@ class Analysis:
     segments: BoundaryScores
     kmeans_segments: BoundaryScores
     kmeans_counts: np.ndarray  # (codebook_size,) use of each centre in the scored utterances
-    latents_used: dict[str, float] | None  # None: no speaker of the split is known to the model
+    latents_used: dict[str, float | None] | None  # None: no speaker of the split is known to the model
     abx: AbxScores
     speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
     rates: Rates
@@ -63,6 +65,7 @@ class Analysis:
             "bits_per_second": unit_statistics.bits_per_second(len(self.counts), self.unit_rate_hz),
             "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
             "phones": self.phones.figures() | {"skipped_utterances": skipped},
+            "coverage": self.coverage.figures(),
             "segments": self.segments.figures(),
             "abx": self.abx.figures(),
             "speaker_leakage": self.speaker_leakage and self.speaker_leakage.figures(),
@@ -96,6 +99,7 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
     """
     hop_length, codebook_size = model.hop_length, model.codebook_size
     selection = at_most(selection, MOST_HOURS, seed=seed)
+    coverage = check_coverage(selection)
     with progress_bar("encoding", total=len(selection.mapping) + len(selection.chosen), completed=0) as bar:
         mapping = _side(model, encode_utterances(model, selection.mapping_corpus, selection.mapping, bar))
         chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
@@ -106,6 +110,7 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
     bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
     return Analysis(
         selection=selection,
+        coverage=coverage,
         unit_rate_hz=model.unit_rate_hz,
         hop_length=hop_length,
         counts=unit_statistics.usage((each.units for each in chosen), codebook_size),
@@ -163,7 +168,7 @@ def _abx(
     alone = len({each.utterance.speaker for each in scored}) < 2
     some = [each for each in together if each.alignment is not None] if alone else scored
     spoken = [
-        Spoken(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
+        AlignedFrames(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
         for each in some
         if each.alignment is not None
     ]
@@ -189,7 +194,7 @@ def _rates(
     model: "VQVAE",
     selection: Selection,
     encoded: tuple[Sequence[EncodedUtterance], Sequence[EncodedUtterance]],
-    bits: dict[str, float] | None,
+    bits: dict[str, float | None] | None,
     prior: "UnitPrior | None",
     *,
     seed: int,
@@ -211,7 +216,7 @@ def _rates(
 
 def latents_used(
     model: "VQVAE", corpus: PreparedCorpus, utterances: Sequence[Utterance], *, seed: int
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Bits per waveform sample under true and under wrong conditions, on crops by speakers the model knows.
 
     None where the model knows none of the speakers.
@@ -228,4 +233,5 @@ def latents_used(
     speakers = torch.tensor([model.speakers.index(corpus.speakers[index]) for index in crops.speaker])
     bits = model.conditioning_bits(crops.waveform, speakers)
     names = ("bits_true", "bits_shuffled", "bits_zero", "bits_wrong_speaker")
-    return {name: float(getattr(bits, name)) for name in names}
+    # None: there is no other speaker, or no other crop
+    return {name: None if getattr(bits, name) is None else float(getattr(bits, name)) for name in names}

@@ -1,16 +1,14 @@
 """What the units cost in bits, and how far their speech is from the recording."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio_vq.analysis.measures.coding import encode, frequency_tables, ideal_bits
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.audio import log_mel
-from audio_vq.codec.prior import unit_probabilities
+from audio_vq.codec.prior import unit_bits
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.units import run_lengths
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
     from audio_vq.unit_prior import UnitPrior
 
-TOGETHER = 32  # utterances whose probabilities are in memory
 DECODED = 8  # utterances
 DECODED_SECONDS = 2.0  # of each, from its beginning
 FRAME_SECONDS = 0.01
@@ -28,12 +25,11 @@ BOOTSTRAP_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class CodedRate:
-    """Units written by an arithmetic coder under one model of them, all utterances in one stream."""
+class IdealCode:
+    """Length of the units under one model of them, −log2 p of each: what an entropy coder would need."""
 
-    bits_per_unit: float
+    bits_per_unit: float  # the model's cross-entropy
     bits_per_second: float
-    ideal_bits_per_second: float  # the model's cross-entropy
     utterances: int
 
 
@@ -53,7 +49,7 @@ class LogMelDistance:
 
     db: float
     ci95: tuple[float, float]  # by bootstrap over utterances
-    other_utterance_db: float  # the same between recordings and the decoded units of other utterances
+    other_utterance_db: float | None  # the same between recordings and decoded units of others; None of a single one
     utterances: int
 
 
@@ -62,8 +58,8 @@ class Rates:
     """The contract's `rates`."""
 
     fixed_bits_per_second: float  # log2 K at the unit rate
-    unigram: CodedRate  # unit frequencies of the mapping utterances
-    prior: CodedRate | None  # None: no prior was given, or it knows no speaker of the split
+    unigram: IdealCode  # unit frequencies of the mapping utterances
+    prior: IdealCode | None  # None: no prior was given, or it knows no speaker of the split
     runs: RunLengths
     audio_bits_per_sample: float | None  # of the decoder given the true units
     audio_bits_per_second: float | None
@@ -76,41 +72,26 @@ class Rates:
 
 def unigram_rate(
     mapping: Sequence[np.ndarray], chosen: Sequence[np.ndarray], codebook_size: int, unit_rate_hz: float
-) -> CodedRate:
-    """Units of the chosen utterances coded with the frequencies of the mapping ones, each counted once more."""
+) -> IdealCode:
+    """Units of the chosen utterances under the frequencies of the mapping ones, each unit counted once more."""
     counts = np.bincount(np.concatenate(mapping), minlength=codebook_size) + 1
-    table = frequency_tables(counts / counts.sum())
-    units = np.concatenate(chosen)
-    bits = len(encode(units.tolist(), repeat(table.tolist())))
-    return _rate(bits, ideal_bits(units, table), len(units), unit_rate_hz, len(chosen))
+    bits = -np.log2(counts / counts.sum())
+    return _code([bits[units] for units in chosen], unit_rate_hz)
 
 
-def prior_rate(prior: "UnitPrior", chosen: Sequence[EncodedUtterance], unit_rate_hz: float) -> CodedRate | None:
-    """Units of those chosen utterances whose speaker the prior knows, coded with its probabilities."""
+def prior_rate(prior: "UnitPrior", chosen: Sequence[EncodedUtterance], unit_rate_hz: float) -> IdealCode | None:
+    """Units of those chosen utterances whose speaker the prior knows, under its probabilities; None of nobody's."""
     known = [each for each in chosen if each.utterance.speaker in prior.info.speakers]
     if not known:
         return None
-    ideal = 0.0
-
-    def tables() -> Iterator[list[int]]:
-        nonlocal ideal
-        for first in range(0, len(known), TOGETHER):
-            some = known[first : first + TOGETHER]
-            speakers = [prior.info.speaker_index(each.utterance.speaker) for each in some]
-            probabilities = unit_probabilities(prior.network, [each.units for each in some], speakers)
-            for each, rows in zip(some, probabilities, strict=True):
-                table = frequency_tables(rows)
-                ideal += ideal_bits(each.units, table)
-                yield from table.tolist()
-
-    units = np.concatenate([each.units for each in known])
-    bits = len(encode(units.tolist(), tables()))
-    return _rate(bits, ideal, len(units), unit_rate_hz, len(known))
+    speakers = [prior.info.speaker_index(each.utterance.speaker) for each in known]
+    return _code(unit_bits(prior.network, [each.units for each in known], speakers), unit_rate_hz)
 
 
-def _rate(bits: int, ideal: float, num_units: int, unit_rate_hz: float, utterances: int) -> CodedRate:
-    per_unit = bits / num_units
-    return CodedRate(per_unit, per_unit * unit_rate_hz, ideal / num_units * unit_rate_hz, utterances)
+def _code(bits: Sequence[np.ndarray], unit_rate_hz: float) -> IdealCode:
+    """`bits` of each unit `(time,)`, per utterance."""
+    per_unit = float(np.concatenate(bits).mean())
+    return IdealCode(per_unit, per_unit * unit_rate_hz, len(bits))
 
 
 def run_statistics(chosen: Sequence[np.ndarray]) -> RunLengths:
@@ -135,14 +116,14 @@ def log_mel_distance(
     decoded = model.decode_many(units, [each.utterance.speaker for each in some], seed=seed)
     recordings = [corpus.waveform(each.utterance) for each in some]
     distances = np.array([mel_distance_db(*pair, model.sample_rate) for pair in zip(recordings, decoded, strict=True)])
-    others = [*decoded[1:], decoded[0]]
-    pairs = zip(recordings, others, strict=True)
+    others = zip(recordings, [*decoded[1:], decoded[0]], strict=True)
+    other_db = float(np.mean([mel_distance_db(*pair, model.sample_rate) for pair in others]))
     resamples = np.random.default_rng(seed).integers(len(some), size=(BOOTSTRAP_RESAMPLES, len(some)))
     low, high = np.percentile(distances[resamples].mean(axis=1), [2.5, 97.5])
     return LogMelDistance(
         db=float(distances.mean()),
         ci95=(float(low), float(high)),
-        other_utterance_db=float(np.mean([mel_distance_db(*pair, model.sample_rate) for pair in pairs])),
+        other_utterance_db=other_db if len(some) > 1 else None,
         utterances=len(some),
     )
 

@@ -1,12 +1,12 @@
 """Which utterances teach the unit → phone map and which are scored: never the same ones."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from audio_vq.analysis.alignment.alignments import Alignment, find_alignment, read_alignment
+from audio_vq.analysis.alignment.alignments import Alignment, find_alignment, mistaken_unit, read_alignment
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.errors import UserError
 
@@ -17,11 +17,28 @@ class AlignedCorpus:
 
     corpus: PreparedCorpus
     folder: Path
+    _read: dict[Utterance, Alignment | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def alignment(self, utterance: Utterance) -> Alignment | None:
-        """The utterance's alignment; None when it has none. Raises UserError when the file is malformed."""
-        path = find_alignment(self.folder, utterance.speaker, utterance.id)
-        return read_alignment(path) if path else None
+        """The utterance's alignment; None when it has none.
+
+        Raises:
+            UserError: the file is malformed, or its times are not in seconds.
+        """
+        if utterance not in self._read:
+            path = find_alignment(self.folder, utterance.speaker, utterance.id)
+            self._read[utterance] = self._checked(path, utterance) if path else None
+        return self._read[utterance]
+
+    def _checked(self, path: Path, utterance: Utterance) -> Alignment:
+        alignment = read_alignment(path)
+        seconds = utterance.offset_seconds + utterance.num_samples / self.corpus.sample_rate
+        if unit := mistaken_unit(alignment, seconds, self.corpus.sample_rate):
+            raise UserError(
+                f"{path} ends at {alignment.boundaries[-1]:g}, its recording after {seconds:.2f} s; "
+                f"these times are {unit}, expected seconds of the source recording"
+            )
+        return alignment
 
     def aligned(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
         """Those that have an alignment."""
@@ -82,8 +99,12 @@ def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus 
 
 
 def at_most(selection: Selection, hours: float, *, seed: int) -> Selection:
-    """The same with no more than about so many hours of mapping and of chosen utterances, drawn at random."""
-    chosen = _drawn(selection.chosen, hours * 3600 * selection.scored_corpus.corpus.sample_rate, seed)
+    """The same with no more than about so many hours of mapping and of chosen utterances, drawn at random.
+
+    Of the chosen ones those that can be scored come first.
+    """
+    most_samples = hours * 3600 * selection.scored_corpus.corpus.sample_rate
+    chosen = _drawn(selection.chosen, most_samples, seed, first=set(selection.scored))
     kept = set(chosen)
     return replace(
         selection,
@@ -93,9 +114,13 @@ def at_most(selection: Selection, hours: float, *, seed: int) -> Selection:
     )
 
 
-def _drawn(utterances: tuple[Utterance, ...], most_samples: float, seed: int) -> tuple[Utterance, ...]:
-    """In their order, so many of them in random order as begin within the first `most_samples`."""
+def _drawn(
+    utterances: tuple[Utterance, ...], most_samples: float, seed: int, first: Collection[Utterance] = ()
+) -> tuple[Utterance, ...]:
+    """In their order, so many of them in random order, `first` before others, as begin within `most_samples`."""
     order = np.random.default_rng(seed).permutation(len(utterances))
+    if first:
+        order = order[np.argsort([utterances[index] not in first for index in order], kind="stable")]
     lengths = np.array([utterances[index].num_samples for index in order])
     kept = order[np.cumsum(lengths) - lengths < most_samples]
     return tuple(utterances[index] for index in np.sort(kept))

@@ -11,7 +11,7 @@ TOKENS_PER_GROUP = 10  # of one triphone by one speaker; as in ZeroSpeech
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
+class AlignedFrames:
     """One utterance whose triphones are to be found."""
 
     speaker: str
@@ -45,7 +45,7 @@ class Triphones:
         )
 
 
-def find_triphones(utterances: Sequence[Spoken], seconds_per_frame: float) -> Triphones:
+def find_triphones(utterances: Sequence[AlignedFrames], seconds_per_frame: float) -> Triphones:
     """Every phone with its neighbours, from the beginning of the one to the end of the other, in order of time.
 
     A frame belongs to the triphone in which its centre lies. Silence is neither in the middle nor beside it.

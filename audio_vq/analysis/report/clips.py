@@ -13,7 +13,6 @@ import torch
 from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.report.atlas import Atlas, Stretch, UnitEntry
-from audio_vq.analysis.report.ogg import without_serial
 from audio_vq.audio import opus_bytes
 from audio_vq.progress import progress_bar
 
@@ -24,7 +23,7 @@ BUDGET_SECONDS = 720.0  # of all clips together, about 4 MB of base64 and 20 sec
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipPlace:
     offset: float  # seconds of its beginning in the unit's file
     seconds: float
     start: float  # of the stretch, from the clip's beginning
@@ -46,7 +45,7 @@ def make_clips(analysis: Analysis, atlas: Atlas) -> dict[str, Any]:
 
     def clip(entry: UnitEntry) -> tuple[str, dict[str, Any]]:
         waveform, places = _join(analysis, atlas, entry.typical[:most])
-        sound = base64.b64encode(without_serial(opus_bytes(waveform, corpus.sample_rate))).decode()
+        sound = base64.b64encode(opus_bytes(waveform, corpus.sample_rate)).decode()
         return str(entry.unit), {"opus": sound, "clips": [place.to_json() for place in places]}
 
     clips = {}
@@ -69,7 +68,7 @@ def _affordable(seconds_per_unit: float) -> int:
     return int(BUDGET_SECONDS / (2 * CONTEXT_SECONDS + GAP_SECONDS + 1.5 * seconds_per_unit))
 
 
-def _join(analysis: Analysis, atlas: Atlas, stretches: Sequence[Stretch]) -> tuple[np.ndarray, list[Clip]]:
+def _join(analysis: Analysis, atlas: Atlas, stretches: Sequence[Stretch]) -> tuple[np.ndarray, list[ClipPlace]]:
     corpus = analysis.selection.scored_corpus.corpus
     rate = corpus.sample_rate
     gap = np.zeros(round(GAP_SECONDS * rate), np.float32)
@@ -81,7 +80,7 @@ def _join(analysis: Analysis, atlas: Atlas, stretches: Sequence[Stretch]) -> tup
         first = max(0, start - round(CONTEXT_SECONDS * rate))
         last = min(each.utterance.num_samples, end + round(CONTEXT_SECONDS * rate))
         clips.append(
-            Clip(
+            ClipPlace(
                 offset=offset / rate,
                 seconds=(last - first) / rate,
                 start=(start - first) / rate,

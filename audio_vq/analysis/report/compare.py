@@ -30,7 +30,7 @@ class Analyzed:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measure:
     """A row of the table."""
 
     name: str
@@ -48,63 +48,66 @@ def _decimals(places: int) -> Callable[[Any], str]:
     return lambda value: f"{value:,.{places}f}".replace(",", " ")
 
 
-FIGURES: dict[str, tuple[Figure, ...]] = {
+MEASURES: dict[str, tuple[Measure, ...]] = {
     "Units": (
-        Figure("units per second", "unit_rate_hz", _decimals(1)),
-        Figure("codebook size K", "codebook_size", str),
-        Figure("units in use", "used_units", str),
-        Figure("perplexity", "perplexity", _decimals(1)),
+        Measure("units per second", "unit_rate_hz", _decimals(1)),
+        Measure("codebook size K", "codebook_size", str),
+        Measure("units in use", "used_units", str),
+        Measure("perplexity", "perplexity", _decimals(1)),
     ),
     "Rates, bits per second": (
-        Figure("fixed length, K log2", "bits_per_second", _decimals(0)),
-        Figure("entropy", "entropy_bits_per_second", _decimals(0)),
-        Figure("arithmetic coding, unigram", "rates.unigram.bits_per_second", _decimals(0)),
-        Figure("arithmetic coding, prior", "rates.prior.bits_per_second", _decimals(0)),
+        Measure("fixed length, K log2", "bits_per_second", _decimals(0)),
+        Measure("entropy", "entropy_bits_per_second", _decimals(0)),
+        Measure("ideal code, unigram", "rates.unigram.bits_per_second", _decimals(0)),
+        Measure("ideal code, prior", "rates.prior.bits_per_second", _decimals(0)),
     ),
     "Speech": (
-        Figure("log-mel distance, dB", "rates.log_mel_distance.db", _decimals(2), LOWER, "rates.log_mel_distance.ci95"),
-        Figure("bits per sample, true units", "latents_used.bits_true", _decimals(3), LOWER),
-        Figure("… another utterance's units", "latents_used.bits_shuffled", _decimals(3)),
-        Figure("… no units", "latents_used.bits_zero", _decimals(3)),
-        Figure("… another speaker", "latents_used.bits_wrong_speaker", _decimals(3)),
+        Measure(
+            "log-mel distance, dB", "rates.log_mel_distance.db", _decimals(2), LOWER, "rates.log_mel_distance.ci95"
+        ),
+        Measure("bits per sample, true units", "latents_used.bits_true", _decimals(3), LOWER),
+        Measure("… another utterance's units", "latents_used.bits_shuffled", _decimals(3)),
+        Measure("… no units", "latents_used.bits_zero", _decimals(3)),
+        Measure("… another speaker", "latents_used.bits_wrong_speaker", _decimals(3)),
     ),
     "Phones": (
-        Figure("accuracy", "phones.accuracy", _percent, HIGHER, "phones.ci95"),
-        Figure("PNMI", "phones.pnmi", _decimals(3), HIGHER),
-        Figure("phone purity", "phones.phone_purity", _decimals(3), HIGHER),
-        Figure("control: most frequent phone", "phones.majority", _percent),
-        Figure("control: shuffled units", "phones.shuffled_units", _percent),
-        Figure("control: k-means on MFCC", "baselines.mfcc_kmeans.accuracy", _percent),
-        Figure("boundaries, R-value", "segments.r_value", _decimals(3), HIGHER),
-        Figure("ABX error within speakers", "abx.within_speaker", _percent, LOWER, "abx.within_ci95"),
-        Figure("ABX error across speakers", "abx.across_speaker", _percent, LOWER, "abx.across_ci95"),
+        Measure("accuracy", "phones.accuracy", _percent, HIGHER, "phones.ci95"),
+        Measure("PNMI", "phones.pnmi", _decimals(3), HIGHER),
+        Measure("phone purity", "phones.phone_purity", _decimals(3), HIGHER),
+        Measure("scored time with a phone, not silence", "coverage.scored.phones", _percent),
+        Measure("control: most frequent phone", "phones.majority", _percent),
+        Measure("control: shuffled units", "phones.shuffled_units", _percent),
+        Measure("control: k-means on MFCC", "baselines.mfcc_kmeans.accuracy", _percent),
+        Measure("boundaries, R-value", "segments.r_value", _decimals(3), HIGHER),
+        Measure("ABX error within speakers", "abx.within_speaker", _percent, LOWER, "abx.within_ci95"),
+        Measure("ABX error across speakers", "abx.across_speaker", _percent, LOWER, "abx.across_ci95"),
     ),
     "Speaker": (
-        Figure("speaker found from units", "speaker_leakage.accuracy", _percent, LOWER, "speaker_leakage.ci95"),
-        Figure("control: chance", "speaker_leakage.chance", _percent),
-        Figure("control: from log-mel", "speaker_leakage.from_log_mel", _percent),
+        Measure("speaker found from units", "speaker_leakage.accuracy", _percent, LOWER, "speaker_leakage.ci95"),
+        Measure("control: chance", "speaker_leakage.chance", _percent),
+        Measure("control: from log-mel", "speaker_leakage.from_log_mel", _percent),
     ),
 }
 
 
 @dataclass(frozen=True)
-class Cell:
+class ModelCell:
     text: str
     interval: str = ""
     best: bool = False
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     name: str
     better: str | None
-    cells: tuple[Cell, ...]
+    cells: tuple[ModelCell, ...]
 
 
 @dataclass(frozen=True)
-class Section:
+class ModelSection:
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
 
 
 def read_report(folder: Path, name: str) -> Analyzed:
@@ -137,36 +140,36 @@ def names_of(sources: Sequence[str]) -> list[str]:
     raise AssertionError("different paths have different names")
 
 
-def compared(models: Sequence[Analyzed]) -> list[Section]:
+def compared(models: Sequence[Analyzed]) -> list[ModelSection]:
     """The table: figures that at least one model has. On unlike data none is best."""
     alike = not cautions(models)
     sections = []
-    for name, figures in FIGURES.items():
+    for name, figures in MEASURES.items():
         rows = [_row(figure, models, alike) for figure in figures]
         rows = [row for row in rows if any(cell.text != "–" for cell in row.cells)]
         if rows:
-            sections.append(Section(name, tuple(rows)))
+            sections.append(ModelSection(name, tuple(rows)))
     return sections
 
 
-def _row(figure: Figure, models: Sequence[Analyzed], alike: bool) -> Row:
+def _row(figure: Measure, models: Sequence[Analyzed], alike: bool) -> ModelRow:
     values = [model.figure(figure.path) for model in models]
     known = [value for value in values if value is not None]
     best = None
     if alike and figure.better and len(set(known)) > 1:  # of equals none is best
         best = max(known) if figure.better == HIGHER else min(known)
     cells = [
-        Cell(
+        ModelCell(
             "–" if value is None else figure.show(value),
             _interval(figure, model),
             value is not None and value == best,
         )
         for model, value in zip(models, values, strict=True)
     ]
-    return Row(figure.name, figure.better, tuple(cells))
+    return ModelRow(figure.name, figure.better, tuple(cells))
 
 
-def _interval(figure: Figure, model: Analyzed) -> str:
+def _interval(figure: Measure, model: Analyzed) -> str:
     bounds = model.figure(figure.interval) if figure.interval else None
     return f"{figure.show(bounds[0])} – {figure.show(bounds[1])}" if bounds else ""
 
@@ -189,7 +192,7 @@ def write_compare(models: Sequence[Analyzed], out: Path, command: str) -> dict[s
         "table": [
             {"section": section.name, "figure": figure.name, "values": [model.figure(figure.path) for model in models]}
             for section in sections
-            for figure in FIGURES[section.name]
+            for figure in MEASURES[section.name]
         ],
         "cautions": cautions(models),
         "command": command,

@@ -51,7 +51,7 @@ SCALES = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class FigureCell:
     """A figure of one condition; places are shares of the plot's width."""
 
     condition: str
@@ -64,28 +64,28 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class FigureRow:
     name: str
     better: str
     low: str  # ends of the axis
     high: str
-    cells: tuple[Cell, ...]
+    cells: tuple[FigureCell, ...]
 
 
 @dataclass(frozen=True)
-class Player:
+class ClipPlayer:
     condition: str
     heard: str
     sound: str  # address of the clip, or the clip itself
 
 
 @dataclass(frozen=True)
-class HeardPair:
+class PairPlayers:
     source: str
     target: str
     text: str
     real_target_text: str | None
-    players: tuple[Player, ...]
+    players: tuple[ClipPlayer, ...]
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class EvaluationSection:
     summary: str
     columns: tuple[str, ...]
     conditions: Mapping[str, str]  # name → what it is
-    figures: tuple[Row, ...]
+    figures: tuple[FigureRow, ...]
     definitions: Mapping[str, str]
-    embedded: tuple[HeardPair, ...]
-    linked: tuple[HeardPair, ...]
+    embedded: tuple[PairPlayers, ...]
+    linked: tuple[PairPlayers, ...]
     facts: Mapping[str, str]
 
 
@@ -114,8 +114,8 @@ def evaluation_section(conversion: Mapping[str, Any], folder: Path) -> Evaluatio
         conditions={COLUMNS[name]: meaning for name, meaning in CONDITIONS.items()},
         figures=shown_figures(conversion),
         definitions=FIGURES,
-        embedded=tuple(_heard_pair(clip, folder, embed=True) for clip in _of_different_targets(clips)),
-        linked=tuple(_heard_pair(clip, folder, embed=False) for clip in clips),
+        embedded=tuple(_pair_players(clip, folder, embed=True) for clip in _of_different_targets(clips)),
+        linked=tuple(_pair_players(clip, folder, embed=False) for clip in clips),
         facts=_facts(conversion),
     )
 
@@ -134,10 +134,10 @@ def _of_different_targets(clips: Sequence[Mapping[str, Any]]) -> list[Mapping[st
     return [clip for _, clip in sorted(ranked, key=lambda each: each[0])[:HEARD_PAIRS]]
 
 
-def shown_figures(conversion: Mapping[str, Any]) -> tuple[Row, ...]:
+def shown_figures(conversion: Mapping[str, Any]) -> tuple[FigureRow, ...]:
     """Every figure with its interval, by condition."""
     return tuple(
-        Row(
+        FigureRow(
             scale.name,
             scale.better,
             scale.pattern.format(scale.low),
@@ -148,12 +148,12 @@ def shown_figures(conversion: Mapping[str, Any]) -> tuple[Row, ...]:
     )
 
 
-def _cell(scale: _Scale, condition: str, figures: Mapping[str, Any]) -> Cell:
+def _cell(scale: _Scale, condition: str, figures: Mapping[str, Any]) -> FigureCell:
     figure: Any = figures
     for key in scale.key.split("."):
         figure = figure[key]
     if figure["value"] is None:
-        return Cell(condition, "–", "", 0, None, None, None)
+        return FigureCell(condition, "–", "", 0, None, None, None)
     low, high = figure["ci95"]
 
     def place(value: float) -> float:
@@ -161,10 +161,10 @@ def _cell(scale: _Scale, condition: str, figures: Mapping[str, Any]) -> Cell:
 
     interval = f"({scale.pattern.format(low)} to {scale.pattern.format(high)})"
     shown = scale.pattern.format(figure["value"])
-    return Cell(condition, shown, interval, figure["n"], place(figure["value"]), place(low), place(high))
+    return FigureCell(condition, shown, interval, figure["n"], place(figure["value"]), place(low), place(high))
 
 
-def _heard_pair(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> HeardPair:
+def _pair_players(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> PairPlayers:
     def sound(file: str) -> str:
         if not embed or not (folder / file).is_file():
             return file
@@ -173,9 +173,10 @@ def _heard_pair(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> HeardP
         return f"data:audio/flac;base64,{encoded}"
 
     players = tuple(
-        Player(COLUMNS[condition], clip["heard"][condition], sound(file)) for condition, file in clip["files"].items()
+        ClipPlayer(COLUMNS[condition], clip["heard"][condition], sound(file))
+        for condition, file in clip["files"].items()
     )
-    return HeardPair(clip["source"], clip["target"], clip["text"], clip["real_target_text"], players)
+    return PairPlayers(clip["source"], clip["target"], clip["text"], clip["real_target_text"], players)
 
 
 def _facts(conversion: Mapping[str, Any]) -> dict[str, str]:

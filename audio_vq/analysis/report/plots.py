@@ -6,7 +6,9 @@ Text and axes take the page's own colour, so that they read on light and on dark
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -14,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from audio_vq.analysis.measures.phone_classes import CLASS_COLOURS, phone_class, phone_order
 from audio_vq.analysis.measures.phones import PhoneScores
+from audio_vq.analysis.report.phone_classes import CLASS_COLOURS, phone_class, phone_order
 from audio_vq.units import perplexity, used_units
 
 INK = "#0a0b0c"  # stands for the page's text colour until to_svg
@@ -37,10 +39,19 @@ STYLE = {
 }
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """Figures made inside look as ours do, whatever a matplotlibrc of the user says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def to_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an inline `<svg>` element; `name` keeps its ids apart from those of other figures."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with styled(), mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]  # neither XML declaration nor DOCTYPE inside a page
@@ -61,7 +72,7 @@ def draw_unit_phone_matrix(scores: PhoneScores) -> Figure:
     best = {u: scores.phones.index(scores.unit_phones[u]) for u in used}
     columns = sorted(used, key=lambda u: (rank[scores.unit_phones[u]], -shares[u, best[u]]))
     names = [scores.phones[p] for p in rows]
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(10, 0.9 + 0.155 * len(names)), layout="constrained")
         matrix, bars = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
         image = matrix.imshow(shares[columns][:, rows].T, aspect="auto", cmap="magma", vmin=0, interpolation="nearest")
@@ -91,7 +102,7 @@ def draw_usage(counts: np.ndarray) -> Figure:
     """How often each unit is used, commonest first."""
     shares = np.sort(counts / counts.sum())[::-1]
     used = used_units(counts)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.subplots()
         axes.plot(np.arange(1, used + 1), shares[:used], color=ACCENT, linewidth=1.8, label="units")
@@ -117,7 +128,7 @@ def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_p
     # whole units in the middle of their bins; coarse enough to smooth the phones at high unit rates
     width = seconds_per_unit * max(1, round(0.01 / seconds_per_unit))
     edges = np.arange(0.5 * seconds_per_unit, longest + width, width)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.subplots()
         for seconds, colour, name in (
@@ -133,3 +144,53 @@ def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_p
         axes.set_ylabel("share")
         axes.legend(fontsize=8)
     return figure
+
+
+@dataclass(frozen=True)
+class Score:
+    """A share between 0 and 1, or a figure with a unit, and its 95 % interval where there is one."""
+
+    name: str
+    value: float
+    ci95: tuple[float, float] | None = None
+    own: bool = False  # the model's own figure, not a control
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A level to compare with, drawn as a line."""
+
+    name: str
+    value: float
+
+
+def draw_scores(scores: Sequence[Score], marks: Sequence[Mark], axis: str, *, percent: bool = True) -> Figure:
+    """One row per score: a dot with its interval, on an axis named `axis`, and lines for the marks."""
+    with styled():
+        figure = Figure(figsize=(5, 0.95 + 0.27 * len(scores) + 0.16 * len(marks)), layout="constrained")
+        axes = figure.subplots()
+        rows = range(len(scores))
+        for row, score in zip(rows, scores, strict=True):
+            _draw_score(axes, row, score)
+        for mark, style in zip(marks, (":", "--", "-.", "-"), strict=False):
+            axes.axvline(mark.value, color=INK, linewidth=0.8, linestyle=style, alpha=0.7, label=mark.name)
+        axes.set_yticks(rows, [score.name for score in scores])
+        axes.set_ylim(len(scores) - 0.4, -0.6)
+        axes.tick_params(left=False)
+        axes.grid(visible=True, axis="x", color=INK, alpha=0.12, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlim(left=0)
+        axes.margins(x=0.08)
+        if percent:
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel(axis)
+        if marks:
+            figure.legend(loc="outside lower right", fontsize=8, ncols=2)
+    return figure
+
+
+def _draw_score(axes: Axes, row: int, score: Score) -> None:
+    colour = ACCENT if score.own else SECOND
+    if score.ci95:
+        axes.plot(score.ci95, (row, row), color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.55)
+    axes.plot(score.value, row, marker="o", markersize=6 if score.own else 5, color=colour)

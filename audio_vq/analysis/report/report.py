@@ -10,12 +10,12 @@ import numpy as np
 from markupsafe import Markup
 
 from audio_vq.analysis.measures.analyze import Analysis
-from audio_vq.analysis.measures.phone_classes import CLASS_COLOURS, DARK_CLASSES
 from audio_vq.analysis.report import plots, samples, tables
 from audio_vq.analysis.report.atlas import Atlas, make_atlas
 from audio_vq.analysis.report.clips import make_clips
 from audio_vq.analysis.report.evaluation_report import with_conversion
-from audio_vq.analysis.report.score_plots import Mark, draw_scores
+from audio_vq.analysis.report.phone_classes import CLASS_COLOURS, DARK_CLASSES
+from audio_vq.analysis.report.plots import Mark, draw_scores
 from audio_vq.analysis.report.templates import page_part, page_template
 from audio_vq.files import atomic_write_text
 from audio_vq.units import run_lengths
@@ -103,7 +103,9 @@ def _phone_protocol(analysis: Analysis) -> str:
         f"Each unit is read as the phone it occurred with most in {len(selection.mapping)} utterances "
         f"({selection.mapping_name}), and this reading is scored on {phones.num_frames} frames of "
         f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} "
-        "phone classes. Intervals: bootstrap over utterances."
+        f"phone classes. {tables.percent(analysis.coverage.scored.phones)} of the scored time is labelled with phones, "
+        f"the rest is silence; the alignments cover {tables.percent(analysis.coverage.scored.aligned)}, and what lies "
+        "outside counts as silence. Intervals: bootstrap over utterances."
     )
 
 

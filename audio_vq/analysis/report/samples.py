@@ -14,8 +14,8 @@ from audio_vq.analysis.alignment.alignments import find_alignment
 from audio_vq.analysis.alignment.words import find_words
 from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.encoded import EncodedUtterance
-from audio_vq.analysis.measures.phone_classes import phone_class
 from audio_vq.analysis.report.atlas import mel_band
+from audio_vq.analysis.report.phone_classes import phone_class
 from audio_vq.audio import Waveform, flac_bytes, log_mel
 from audio_vq.data.prepared import Utterance
 from audio_vq.units import run_lengths

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from audio_vq.analysis.report.compare import Analyzed, cautions
-from audio_vq.analysis.report.plots import ACCENT, INK, SECOND, STYLE, to_svg
+from audio_vq.analysis.report.plots import ACCENT, INK, SECOND, styled, to_svg
 from audio_vq.analysis.report.templates import page_template
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
@@ -24,15 +23,15 @@ from audio_vq.files import atomic_write_text
 RATES = {
     "fixed length, K log2": "bits_per_second",
     "entropy of the units": "entropy_bits_per_second",
-    "arithmetic coding, unigram": "rates.unigram.bits_per_second",
-    "arithmetic coding, prior": "rates.prior.bits_per_second",
+    "ideal code, unigram": "rates.unigram.bits_per_second",
+    "ideal code, prior": "rates.prior.bits_per_second",
 }
 DISTORTIONS = {
     "log-mel distance (dB)": "rates.log_mel_distance.db",
     "bits per waveform sample, given the units": "latents_used.bits_true",
 }
 MARKERS = {"fixed length, K log2": ("o", ACCENT), "entropy of the units": ("s", SECOND)}
-MARKERS |= {"arithmetic coding, unigram": ("^", "#009E73"), "arithmetic coding, prior": ("D", "#CC79A7")}
+MARKERS |= {"ideal code, unigram": ("^", "#009E73"), "ideal code, prior": ("D", "#CC79A7")}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def points(models: Sequence[Analyzed]) -> list[Point]:
 def draw(found: Sequence[Point]) -> Figure:
     """A panel for every distortion: one line per way of writing and unit rate, a point per model."""
     shown = [name for name in DISTORTIONS if any(point.distortion[name] is not None for point in found)]
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5 * len(shown), 3.8), layout="constrained")
         for axes, distortion in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for coding in RATES:

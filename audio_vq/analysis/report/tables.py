@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audio_vq.analysis.report.score_plots import Score
+from audio_vq.analysis.report.plots import Score
 
 Metrics = Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def headline(metrics: Metrics) -> list[Number]:
         numbers.append(_abx_number(abx))
     if leakage := metrics.get("speaker_leakage"):
         numbers.append(_leakage_number(leakage))
-    if bits := metrics.get("latents_used"):
+    if (bits := metrics.get("latents_used")) and bits["bits_shuffled"] is not None:
         numbers.append(_latents_number(bits))
     numbers.append(
         Number(
@@ -208,7 +208,7 @@ def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
     rows = [Row("units at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
-    for key, name in (("unigram", "arithmetic coding, unigram"), ("prior", "arithmetic coding, the prior")):
+    for key, name in (("unigram", "ideal code, unigram"), ("prior", "ideal code, the prior")):
         if rates.get(key):
             rows.append(Row(f"units, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
     if not rates.get("unigram"):
@@ -225,10 +225,11 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
     """Sentences under the table."""
     rates = metrics.get("rates") or {}
     if distance := rates.get("log_mel_distance"):
+        other = distance["other_utterance_db"]
+        control = "" if other is None else f"; decoded from another utterance's units {other:.1f} dB"
         yield (
             f"Decoded speech differs from the recording by {distance['db']:.1f} dB of log-mel spectrum "
-            f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}; decoded from another "
-            f"utterance's units {distance['other_utterance_db']:.1f} dB)."
+            f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}{control})."
         )
     if runs := rates.get("runs"):
         yield (
