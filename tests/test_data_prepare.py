@@ -338,7 +338,7 @@ def test_a_killed_run_goes_on_behind_the_last_whole_recording(talk, tmp_path, mo
 
 def test_a_second_run_in_the_same_folder_is_told(recordings, tmp_path):
     out = tmp_path / "out"
-    with CorpusWriter(out, {}, force=False), pytest.raises(UserError, match="in use"):
+    with CorpusWriter(out, {}, force=False), pytest.raises(UserError, match="another process is at work on the corpus"):
         prepare(find_folder(recordings), out, PLAIN, RULE, workers=1, force=True)
     prepare(find_folder(recordings), out, PLAIN, RULE, workers=1, force=True)
     assert {path.name for path in out.iterdir()} == {"audio.pcm", "corpus.json", "utterances.jsonl"}
