@@ -226,7 +226,7 @@ def test_left_out_utterances_of_test_speakers_are_reported(recordings, tmp_path)
     assert all("ann says a sentence that is trained on" in skipped.reason for skipped in header.skipped)
     for utterance in corpus.utterances:  # what was left out has not moved the others
         expected, _ = soundfile.read(recordings / utterance.source, dtype="int16")
-        np.testing.assert_array_equal(np.round(corpus.waveform(utterance) * 32768), expected)
+        np.testing.assert_allclose(corpus.waveform(utterance) * 32768, expected - expected.mean(), atol=0.51)
 
 
 def test_mistakes_about_splits_come_before_the_work(recordings, tmp_path, monkeypatch):
