@@ -158,6 +158,9 @@ def test_mistakes(reports, tiny_corpus, tmp_path):
     assert "give one of them" in mistake("analyze", "--compare", "--sweep", *reports, *out)
     assert "no folder that audio-vq analyze has written" in mistake("analyze", "--sweep", reports[0], "runs/x", *out)
     assert "--alignments is missing" in mistake("analyze", "--sweep", reports[0], "runs/x", tiny_corpus, *out)
+    for seed in (-1, 2**64):
+        _, err = call("analyze", "a", tiny_corpus, "--alignments", tmp_path, "--seed", seed, *out, code=2)
+        assert "--seed" in err
     assert "not a folder" in mistake("analyze", "--compare", *reports, "--out", reports[0] / "metrics.json")
     assert not (tmp_path / "out").exists()
 

@@ -1,7 +1,7 @@
 """Controls of all measures: units that are phones are perfect, units that are noise say nothing; and oracles."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -207,6 +207,8 @@ def test_long_corpora_are_drawn_from(selection):
     assert set(some.scored) <= set(some.chosen) < set(selection.chosen)
     assert sum(each.num_samples for each in some.chosen) / RATE == pytest.approx(seconds / 2, abs=2)
     assert at_most(selection, 1.0, seed=0) == selection
+    few = replace(selection, scored=selection.scored[-1:])  # the others have no alignment
+    assert at_most(few, seconds / 2 / 3600, seed=0).scored == few.scored
     assert at_most(selection, seconds / 2 / 3600, seed=1).chosen != some.chosen
 
 

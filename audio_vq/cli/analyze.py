@@ -42,7 +42,7 @@ Sweep = Annotated[
 
 
 @dataclass(frozen=True)
-class Settings:
+class AnalysisSettings:
     """Under which a checkpoint is analysed."""
 
     alignments: Path
@@ -86,10 +86,10 @@ def analyze(
         raise UserError("--compare and --sweep are two results; give one of them, then the other with the same reports")
     command = shlex.join(["audio-vq", *sys.argv[1:]])
 
-    def settings() -> Settings:
+    def settings() -> AnalysisSettings:
         if alignments is None:
             raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
-        return Settings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
+        return AnalysisSettings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
 
     if compare or sweep:
         kind = "compare" if compare else "sweep"
@@ -108,7 +108,7 @@ def analyze(
 
 
 def _several(
-    inputs: list[str], settings: Callable[[], Settings], kind: str, out: Path, command: str, force: bool
+    inputs: list[str], settings: Callable[[], AnalysisSettings], kind: str, out: Path, command: str, force: bool
 ) -> dict[str, Any]:
     """A checkpoint is analysed into a folder of its own in `out`, unless an interrupted call has done it before."""
     from audio_vq.analysis.report.compare import Analyzed, names_of, read_report, write_compare
@@ -139,7 +139,7 @@ def _several(
     return (write_compare if kind == "compare" else write_sweep)(models, out, command)
 
 
-def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> dict[str, Any]:
+def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: Path) -> dict[str, Any]:
     """metrics.json, atlas.json and report.html of one checkpoint; returns the content of the first."""
     from audio_vq.analysis.measures.analyze import analyze as measure
     from audio_vq.analysis.measures.selection import open_aligned, select_utterances

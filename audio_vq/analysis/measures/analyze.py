@@ -13,7 +13,7 @@ from audio_vq.analysis.measures.baselines import MfccKmeans, Side, fit_mfcc_kmea
 from audio_vq.analysis.measures.coverage import Coverages, check_coverage
 from audio_vq.analysis.measures.encoded import EncodedUtterance, encode_utterances, label
 from audio_vq.analysis.measures.phones import PhoneScores, score_phones
-from audio_vq.analysis.measures.rates import Rates, log_mel_distance, prior_rate, run_statistics, unigram_rate
+from audio_vq.analysis.measures.rates import UnitRates, log_mel_distance, prior_rate, run_statistics, unigram_rate
 from audio_vq.analysis.measures.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
@@ -53,7 +53,7 @@ class Analysis:
     latents_used: dict[str, float | None] | None  # None: no speaker of the split is known to the model
     abx: AbxScores
     speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
-    rates: Rates
+    rates: UnitRates
 
     def metrics(self) -> dict[str, Any]:
         skipped = len(self.selection.chosen) - len(self.selection.scored)
@@ -198,11 +198,11 @@ def _rates(
     prior: "UnitPrior | None",
     *,
     seed: int,
-) -> Rates:
+) -> UnitRates:
     (mapping, chosen), rate = encoded, model.unit_rate_hz
     units = [each.units for each in chosen]
     per_sample = bits["bits_true"] if bits else None
-    return Rates(
+    return UnitRates(
         fixed_bits_per_second=unit_statistics.bits_per_second(model.codebook_size, rate),
         unigram=unigram_rate([each.units for each in mapping], units, model.codebook_size, rate),
         prior=prior_rate(prior, chosen, rate) if prior else None,

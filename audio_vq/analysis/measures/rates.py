@@ -54,7 +54,7 @@ class LogMelDistance:
 
 
 @dataclass(frozen=True)
-class Rates:
+class UnitRates:
     """The contract's `rates`."""
 
     fixed_bits_per_second: float  # log2 K at the unit rate
