@@ -6,6 +6,8 @@ Never pickle: a checkpoint from a stranger is safe to open.
 import dataclasses
 import importlib.metadata
 import json
+import re
+import shlex
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,13 +16,17 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
 
 FORMAT = "audio_vq checkpoint 1"
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+KINDS = ("vqvae", "prior")
+PRIOR_DATA = ("codebook_size", "unit_rate_hz", "sample_rate", "hop_length", "fingerprint")  # of the units it models
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
 
@@ -29,7 +35,7 @@ T = TypeVar("T")
 class CheckpointInfo:
     """What `config.json` holds besides the weights' shape."""
 
-    kind: str  # "vqvae" or "prior"
+    kind: str  # of KINDS
     config: dict[str, Any]  # ModelConfig or PriorConfig as a dictionary
     speakers: tuple[str, ...]
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on
@@ -45,7 +51,12 @@ class CheckpointInfo:
 
 
 def save_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tensor]) -> None:
-    """Writes the folder whole or not at all."""
+    """Writes the three files, in place of those that a checkpoint in the folder has; other files stay.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    _refuse_other_content(folder)
     with atomic_folder(folder) as temporary:
         write_checkpoint(temporary, info, weights)
 
@@ -54,17 +65,35 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tens
     """Writes the three files into an existing folder."""
     versions = {name: importlib.metadata.version(name) for name in ("audio-vq", "torch")}
     content = {"format": FORMAT, **dataclasses.asdict(info), "versions": versions}
-    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    save_tensors(weights, folder / "model.safetensors")
-    (folder / "README.md").write_text(_model_card(info), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    save_tensors(weights, folder / WEIGHTS_FILE)
+    (folder / CARD_FILE).write_text(_model_card(info), encoding="utf-8")
 
 
 def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    """Writes a safetensors file; raises OSError where it cannot be written, as other files do."""
+    """Writes a safetensors file, as other files are written: `safetensors.torch.save_file` makes private ones."""
+    file.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def _refuse_other_content(folder: Path) -> None:
+    """Raises UserError where a folder is a file, or not empty and no checkpoint. Hidden files disturb nobody."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; expected a folder for the checkpoint")
+    if not folder.exists() or _is_checkpoint(folder):
+        return
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if others:
+        more = " …" if len(others) > 3 else ""
+        raise UserError(
+            f"{folder} holds {', '.join(others[:3])}{more}; expected a new folder, an empty one or a checkpoint"
+        )
+
+
+def _is_checkpoint(folder: Path) -> bool:
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
-    except SafetensorError as error:
-        raise OSError(f"{file} could not be written: {error}") from error
+        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def resolve_checkpoint(name: str | Path) -> Path:
@@ -74,37 +103,73 @@ def resolve_checkpoint(name: str | Path) -> Path:
         UserError: it is none of these.
     """
     path = Path(name)
-    for candidate in (path, path / "best", SHIPPED / str(name)):
-        if (candidate / "config.json").is_file():
+    for candidate in (path, path / "best", *_best_without_link(path), SHIPPED / str(name)):
+        if (candidate / CONFIG_FILE).is_file():
             return candidate
     if (path / "checkpoints").is_dir():
-        raise UserError(f"{path} is a run without a checkpoint yet; wait for its first validation")
+        raise UserError(f"{path} is a run without a best checkpoint yet; wait for its first validation")
     if path.exists():
-        raise UserError(f"{path} is not a checkpoint: it has no config.json; give a checkpoint or a run folder")
-    parts = str(name).split("/")
-    if len(parts) == 2 and all(parts) and not str(name).startswith((".", "~")):
+        raise UserError(f"{path} is not a checkpoint: it has no {CONFIG_FILE}; give a checkpoint or a run folder")
+    if HUB_ID.fullmatch(str(name)) and not path.parent.exists():  # otherwise a mistyped path
         return _from_hub(str(name))
     raise UserError(f"checkpoint {name} does not exist; give a checkpoint folder, a run folder or a Hub id")
 
 
-def read_info(folder: Path, kind: str) -> CheckpointInfo:
-    """Reads `config.json`.
+def _best_without_link(run: Path) -> list[Path]:
+    """The best checkpoint of a run that was copied without its links: what the newest training state calls so."""
+    for folder in sorted((run / "checkpoints").glob("step-*"), reverse=True):
+        try:
+            step = json.loads((folder / "training.json").read_text(encoding="utf-8"))["best_step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return [] if step is None else [run / "checkpoints" / step_name(step)]
+    return []
+
+
+def step_name(step: int) -> str:
+    """Of the checkpoint of a step, in a run's `checkpoints/`."""
+    return f"step-{step:08d}"
+
+
+def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
+    """Reads `config.json`, of either kind if none is given.
 
     Raises:
-        UserError: not one of ours, or of the other kind.
+        UserError: not one of ours, damaged, or of the other kind.
     """
-    file = folder / "config.json"
+    file = folder / CONFIG_FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise UserError(f"{file} is not valid JSON ({error}); the checkpoint is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{file} is not an audio_vq checkpoint (format {found!r}, expected {FORMAT!r})")
-    if content["kind"] != kind:
-        raise UserError(f"{folder} holds a {content['kind']}, expected a {kind}")
-    fields = {entry.name: content[entry.name] for entry in dataclasses.fields(CheckpointInfo)}
-    return CheckpointInfo(**{**fields, "speakers": tuple(fields["speakers"])})
+    info = CheckpointInfo(
+        kind=_entry(file, content, "kind", str),
+        config=_entry(file, content, "config", dict),
+        speakers=tuple(_entry(file, content, "speakers", list)),
+        data=_entry(file, content, "data", dict),
+        training=_entry(file, content, "training", dict),
+    )
+    if info.kind not in KINDS or kind not in (None, info.kind):
+        raise UserError(f"{folder} holds a {info.kind}, expected a {kind or ' or a '.join(KINDS)}")
+    if not info.speakers or not all(isinstance(name, str) for name in info.speakers):
+        raise UserError(f"{file}: 'speakers' should be a list of names; the checkpoint is damaged")
+    for name in PRIOR_DATA if info.kind == "prior" else ():
+        _entry(file, info.data, name, str if name == "fingerprint" else int | float)
+    return info
+
+
+def _entry(file: Path, content: dict[str, Any], name: str, kind: Any) -> Any:
+    """Raises UserError where an object of the file lacks the entry or has one of another kind."""
+    if name not in content:
+        raise UserError(f"{file} lacks {name!r}; the checkpoint is damaged")
+    if not isinstance(content[name], kind):
+        raise UserError(f"{file}: {name!r} should not be {json.dumps(content[name])[:40]}; the checkpoint is damaged")
+    return content[name]
 
 
 def config_from(schema: type[T], content: Any, file: Path) -> T:
@@ -112,6 +177,8 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), content)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         raise UserError(f"{file} does not fit this version of audio_vq: {first}") from None
@@ -119,7 +186,7 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Fills the model from `model.safetensors`; every tensor must be there and fit."""
-    file = folder / "model.safetensors"
+    file = folder / WEIGHTS_FILE
     try:
         model.load_state_dict(load_file(file))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -132,20 +199,26 @@ def push_to_hub(folder: Path, repository: str, private: bool = False) -> str:
 
     api = HfApi()
     api.create_repo(repository, private=private, exist_ok=True)
-    files = ["config.json", "model.safetensors", "README.md"]
+    files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
     return str(api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files))
 
 
 def _from_hub(repository: str) -> Path:
+    """Raises UserError telling apart what is missing or private, what is restricted, and what cannot be reached."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "README.md"]))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
-        raise UserError(
-            f"checkpoint {repository} is neither a local folder nor a model that could be fetched from the Hub"
-        ) from None
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
+    except GatedRepoError:
+        reason = "is on the Hub, but access is restricted: ask for it on its page, then log in with `hf auth login`"
+    except RepositoryNotFoundError:
+        reason = "is no local folder, and on the Hub it is missing or private (for private ones: `hf auth login`)"
+    except HFValidationError:
+        reason = "is no local folder and no valid Hub id"
+    except OSError:  # the Hub's other errors and those of the network
+        reason = "is no local folder, is not in the Hub's cache, and the Hub cannot be reached (offline?)"
+    raise UserError(f"checkpoint {repository} {reason}")
 
 
 def _model_card(info: CheckpointInfo) -> str:
@@ -157,5 +230,17 @@ def _model_card(info: CheckpointInfo) -> str:
         f"# audio_vq {info.kind}\n\nSpeakers: {speakers}\n\n"
         f"| training | |\n|---|---|\n{rows}\n\n"
         "The weights carry the licence of the recordings they were trained on: state it here before publishing.\n\n"
-        "Use: `audio-vq info FOLDER`, `audio-vq convert FOLDER input.wav --to SPEAKER --out out/`.\n"
+        f"Use: {', '.join(f'`{command}`' for command in _commands(info))}.\n"
     )
+
+
+def _commands(info: CheckpointInfo) -> list[str]:
+    """What can be done with a checkpoint in FOLDER; a Gaussian VAE has no units to convert with."""
+    speaker = shlex.quote(info.speakers[0])
+    if info.kind == "prior":
+        uses = [f"audio-vq sample FOLDER CHECKPOINT --speaker {speaker} --seconds 3 --count 4 --out out/"]
+    elif info.config.get("bottleneck") == "gaussian":
+        uses = []
+    else:
+        uses = [f"audio-vq convert FOLDER input.wav --to {speaker} --out out/"]
+    return ["audio-vq info FOLDER", *uses]

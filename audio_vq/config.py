@@ -1,6 +1,7 @@
 """What can be configured: the only home of defaults. YAML in `conf/` states only what differs.
 
-The same dataclasses are Hydra's schema, are written into every checkpoint's `config.json`, and rebuild the model.
+The same dataclasses are Hydra's schema, are written into every checkpoint's `config.json`, and rebuild the model. Each
+refuses impossible values when it is made, from whatever source: nothing impossible reaches a model.
 """
 
 import dataclasses
@@ -8,99 +9,186 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from audio_vq.errors import UserError
+
+FILTERBANK_HOP_SECONDS = 0.01
+FILTERBANK_HOP_MULTIPLE = 4  # samples: energies are computed four times per hop
+MOST_CHANNELS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a setting may be: a number, ends included, or one of the `choices`."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    choices: tuple[str, ...] = ()
+    text: str = ""  # instead of the ends, where they say it badly
+
+    def __contains__(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value) and self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        upper = f"from {self.least} to {self.most}" if math.isfinite(self.most) else f"from {self.least}"
+        return self.text or " or ".join(self.choices) or upper
+
+
+SHARE = Range(0, 1 - 1e-9, text="from 0, below 1")  # of a budget, of which something has to be left
+ABOVE_ZERO = Range(1e-12, text="above 0")
+SEED = Range(0, 2**64 - 1)
+
+
+def setting(default: Any, least: float | Range, most: float = math.inf) -> Any:
+    """A field with a range."""
+    return field(default=default, metadata={"allowed": least if isinstance(least, Range) else Range(least, most)})
+
+
+def refuse_impossible(config: Any, place: str) -> None:
+    """Raises UserError naming the first setting of a dataclass that is out of its range.
+
+    Of a list the range is that of each element; None, where it is the default, means not given.
+    """
+    for entry in dataclasses.fields(config):
+        allowed, value = entry.metadata.get("allowed"), getattr(config, entry.name)
+        if allowed is None or (value is None and entry.default is None):
+            continue
+        is_whole = entry.type in (int, int | None, list[int])
+        expected = f"{'whole numbers' if is_whole else 'numbers'} " if not allowed.choices else ""
+        given = value if isinstance(value, list) else [value]
+        if not given or any(one not in allowed or (is_whole and one != int(one)) for one in given):
+            raise UserError(f"{place}{entry.name}={value}: expected {expected}{allowed}")
+
 
 @dataclass
 class EncoderConfig:
     """Strided convolutions over the waveform. Hop length = filterbank hop × product of strides."""
 
-    strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2, 2, 2])  # each with a window of 2 × stride
-    channels: int = 512
-    residual_blocks: int = 0  # convolutions of window 3 at the unit rate, each with a skip
+    # each with a window of 2 × stride
+    strides: list[int] = field(default_factory=lambda: [2, 2, 2, 2, 2, 2], metadata={"allowed": Range(1, 1024)})
+    channels: int = setting(512, 1, MOST_CHANNELS)
+    residual_blocks: int = setting(0, 0, 256)  # convolutions of window 3 at the unit rate, each with a skip
     layer_norm: bool = False  # over channels, between convolutions: without it small budgets collapse
-    filterbank: int = 0  # filters of a learned Gabor filterbank before the strides (hop 10 ms); 0 = none
+    # filters of a learned Gabor filterbank before the strides (hop 10 ms); 0 = none
+    filterbank: int = setting(0, 0, 1024)
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "model.encoder.")
 
 
 @dataclass
 class QuantizerConfig:
-    codebook_size: int = 512  # K
-    dim: int = 64  # D, channels of latents and codebook vectors
-    update: str = "loss"  # "loss" (paper, eq. 3) or "ema" (paper, appendix A.1)
-    ema_decay: float = 0.99
-    commitment: float = 0.25  # β
-    continuous_share: float = 0.0  # share of the training budget before quantisation begins
+    codebook_size: int = setting(512, 2, 1 << 20)  # K
+    dim: int = setting(64, 1, MOST_CHANNELS)  # D, channels of latents and codebook vectors
+    # "loss" (paper, eq. 3) or "ema" (paper, appendix A.1)
+    update: str = setting("loss", Range(choices=("loss", "ema")))
+    ema_decay: float = setting(0.99, SHARE)
+    commitment: float = setting(0.25, 0)  # β
+    continuous_share: float = setting(0.0, SHARE)  # share of the training budget before quantisation begins
     kmeans_start: bool = False  # codebook begins as k-means centres of encoder outputs
-    restart_after: int = 0  # steps without use after which a codebook vector restarts at a latent; 0 = never
+    # steps without use after which a codebook vector restarts at a latent; 0 = never
+    restart_after: int = setting(0, 0)
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "model.quantizer.")
 
 
 @dataclass
 class GaussianConfig:
     """Latents of a standard VAE; their number of channels is `quantizer.dim`."""
 
-    kl_weight: float = 1.0  # 1 is the evidence lower bound
-    anneal_share: float = 0.0  # share of the training budget over which the weight rises from zero
-    free_bits: float = 0.0  # bits per unit and latent channel that cost nothing
+    kl_weight: float = setting(1.0, 0)  # 1 is the evidence lower bound
+    anneal_share: float = setting(0.0, SHARE)  # share of the training budget over which the weight rises from zero
+    free_bits: float = setting(0.0, 0)  # bits per unit and latent channel that cost nothing
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "model.gaussian.")
 
 
 @dataclass
 class WaveNetConfig:
-    layers: int = 30
-    dilation_cycle: int = 10  # dilations 1, 2, 4 … 2^(cycle − 1), repeated
-    kernel_size: int = 2
-    residual_channels: int = 64
-    skip_channels: int = 128
-    speaker_channels: int = 0  # of the speaker embedding; 0 = one-hot, as in the paper
-    conditioning_channels: int = 0  # of a convolution over latents before they condition; 0 = latents as they are
-    conditioning_frames: int = 1  # conditioning vectors per unit, from a transposed convolution
+    layers: int = setting(30, 1, 1024)
+    dilation_cycle: int = setting(10, 1, 20)  # dilations 1, 2, 4 … 2^(cycle − 1), repeated
+    kernel_size: int = setting(2, 1, 64)
+    residual_channels: int = setting(64, 1, MOST_CHANNELS)
+    skip_channels: int = setting(128, 1, MOST_CHANNELS)
+    speaker_channels: int = setting(0, 0, MOST_CHANNELS)  # of the speaker embedding; 0 = one-hot, as in the paper
+    # of a convolution over latents before they condition; 0 = latents as they are
+    conditioning_channels: int = setting(0, 0, MOST_CHANNELS)
+    conditioning_frames: int = setting(1, 1, 1024)  # conditioning vectors per unit, from a transposed convolution
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "model.wavenet.")
 
 
 @dataclass
 class ModelConfig:
     """Encoder, bottleneck and decoder of one VQ-VAE."""
 
-    sample_rate: int = 16000  # Hz
-    mu_law_classes: int = 256
-    bottleneck: str = "quantized"  # or "gaussian": a VAE to compare with, without units
+    sample_rate: int = setting(16000, 4000, 96000)  # Hz
+    mu_law_classes: int = setting(256, 2, 1 << 15)
+    # or "gaussian": a VAE to compare with, without units
+    bottleneck: str = setting("quantized", Range(choices=("quantized", "gaussian")))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "model.")
+        hop, frames = hop_length(self), self.wavenet.conditioning_frames
+        if hop % frames:
+            raise UserError(f"model.wavenet.conditioning_frames={frames} does not divide the hop length {hop}")
+        if frames > 1 and not self.wavenet.conditioning_channels:
+            raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
 
 
 @dataclass
 class PriorConfig:
     """Decoder-only transformer over units."""
 
-    layers: int = 4
-    heads: int = 4
-    channels: int = 256
-    context: int = 256  # units it looks back on; also the length of a training example
-    dropout: float = 0.1
+    layers: int = setting(4, 1, 1024)
+    heads: int = setting(4, 1, 1024)
+    channels: int = setting(256, 2, MOST_CHANNELS)
+    context: int = setting(256, 2, 1 << 20)  # units it looks back on; also the length of a training example
+    dropout: float = setting(0.1, SHARE)
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "prior.")
+        if self.channels % (2 * self.heads):
+            raise UserError(f"prior.channels={self.channels} is not a multiple of twice prior.heads={self.heads}")
 
 
 @dataclass
 class TrainConfig:
     """Budget, optimiser and bookkeeping: the same for the VQ-VAE and the prior."""
 
-    minutes: float | None = None  # budget in minutes of training, or
-    steps: int | None = None  # in optimiser steps; with both, whichever ends first
-    batch_size: int = 4
-    crop_length: int = 10240  # samples per training example (VQ-VAE; the prior's is prior.context, in units)
-    learning_rate: float = 2e-3
-    encoder_rate_scale: float = 1.0  # the encoder's share of the learning rate
-    filterbank_rate_scale: float = 0.02  # the filterbank's
-    warmup_steps: int = 50
-    decay_share: float = 0.4  # last share of the budget, over which the learning rate falls to zero
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
-    weight_average: float = 0.999  # decay of the moving average of weights that is used and published
-    speaker_balance: float = 0.5  # speakers are drawn ∝ seconds ** balance: 0 = evenly, 1 = as they are
-    validations: int = 10  # spread evenly over the budget, each saves a checkpoint
-    validation_crops: int = 32
-    save_minutes: float = 5.0  # longest time between checkpoints
-    gradient_accumulation: int = 1
+    minutes: float | None = setting(None, ABOVE_ZERO)  # budget in minutes of training, or
+    steps: int | None = setting(None, 1)  # in optimiser steps; with both, whichever ends first
+    batch_size: int = setting(4, 1)
+    # samples per training example (VQ-VAE; the prior's is prior.context, in units)
+    crop_length: int = setting(10240, 1)
+    learning_rate: float = setting(2e-3, ABOVE_ZERO)
+    encoder_rate_scale: float = setting(1.0, 0)  # the encoder's share of the learning rate
+    filterbank_rate_scale: float = setting(0.02, 0)  # the filterbank's
+    warmup_steps: int = setting(50, 0)
+    decay_share: float = setting(0.4, 0, 1)  # last share of the budget, over which the learning rate falls to zero
+    max_grad_norm: float = setting(1.0, ABOVE_ZERO)
+    weight_decay: float = setting(0.0, 0)
+    weight_average: float = setting(0.999, SHARE)  # decay of the moving average of weights that is used and published
+    speaker_balance: float = setting(0.5, 0, 1)  # speakers are drawn ∝ seconds ** balance: 0 = evenly, 1 = as they are
+    validations: int = setting(10, 1)  # spread evenly over the budget, each saves a checkpoint
+    validation_crops: int = setting(32, 1)
+    save_minutes: float = setting(5.0, ABOVE_ZERO)  # longest time between checkpoints
+    gradient_accumulation: int = setting(1, 1)
     # "bf16"; "no" = float32; "auto" = bf16 where it pays: all of the model on GPUs, the compiled decoder on CPUs
-    mixed_precision: str = "auto"
-    threads: int = 0  # CPU threads; 0 = all cores
+    mixed_precision: str = setting("auto", Range(choices=("auto", "no", "bf16")))
+    threads: int = setting(0, 0, 4096)  # CPU threads; 0 = all cores
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "train.")
 
 
 @dataclass
@@ -111,8 +199,17 @@ class TrainRun:
     run: str = "???"  # folder of this run
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
-    device: str = "auto"
+    seed: int = setting(0, SEED)
+    device: str = setting("auto", Range(choices=("auto", "cpu", "cuda")))
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "")
+        hop, crop = hop_length(self.model), self.train.crop_length
+        if crop % hop:
+            raise UserError(
+                f"train.crop_length={crop} is not a multiple of the model's hop length {hop} (strides "
+                f"{list(self.model.encoder.strides)}); give train.crop_length={max(hop, crop // hop * hop)}"
+            )
 
 
 @dataclass
@@ -124,16 +221,21 @@ class TrainPriorRun:
     run: str = "???"
     prior: PriorConfig = field(default_factory=PriorConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
-    device: str = "auto"
+    seed: int = setting(0, SEED)
+    device: str = setting("auto", Range(choices=("auto", "cpu", "cuda")))
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self, "")
 
 
-FILTERBANK_HOP_SECONDS = 0.01
+def filterbank_hop_length(sample_rate: int) -> int:
+    """Samples: 10 ms, or the nearest multiple of four to it (440 at 44,100 Hz, 112 at 11,025 Hz)."""
+    return FILTERBANK_HOP_MULTIPLE * round(FILTERBANK_HOP_SECONDS * sample_rate / FILTERBANK_HOP_MULTIPLE)
 
 
 def hop_length(model: ModelConfig) -> int:
     """Waveform samples per unit."""
-    frontend = round(FILTERBANK_HOP_SECONDS * model.sample_rate) if model.encoder.filterbank else 1
+    frontend = filterbank_hop_length(model.sample_rate) if model.encoder.filterbank else 1
     return frontend * math.prod(model.encoder.strides)
 
 

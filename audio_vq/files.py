@@ -1,31 +1,35 @@
-"""Files and folders that are either whole or absent: written beside their place, then renamed into it."""
+"""Files and folders that are either whole or absent, locks on folders, and names that may become part of a path.
 
+What is written has the permissions that the umask grants.
+"""
+
+import errno
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audio_vq.errors import UserError
 
+TEMPORARY = ".partial-"  # begins the names of what is still being written, or was when a process was killed
 LOCK_FILE = ".lock"
+LONGEST_SUFFIX = 32  # bytes
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # what file systems without locks answer
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that replaces it when the block ends well and is removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary_beside(path)
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        temporary.chmod(0o644)  # mkstemp makes private files
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # a power cut must not leave a renamed but empty file
+        _reach_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -43,21 +47,21 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends well.
+    """A temporary folder that becomes `path` when the block ends well.
 
-    An older folder at `path` stays until the new one is complete.
+    Where `path` exists, the new files replace those of the same names, once all are written; others stay.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary = path / _temporary_name() if path.is_dir() else _temporary_beside(path)
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            old = path.with_name(f".{path.name}-old")
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
+        files = list(temporary.iterdir())
+        for file in files:
+            _reach_disk(file)
+        if path.is_dir():
+            for file in files:
+                file.replace(path / file.name)
         else:
             temporary.rename(path)
     finally:
@@ -66,27 +70,84 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Holds a folder, which is made where there is none, for this process alone; death frees it.
+    """Keeps other processes, and other calls in this one, out of `folder`, which is made if need be.
+
+    The system drops the lock of a process that dies. File systems without locks are used without.
+
+    Args:
+        folder: where everybody writes who wants the lock.
+        what: it is, for the message: "the run", say.
 
     Raises:
-        UserError: another process holds it.
+        UserError: the folder is locked by another, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is at work on {what} {folder}; wait until it is done") from None
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _lock(folder / LOCK_FILE)
+    except BlockingIOError:
+        raise UserError(
+            f"another process is at work on {what} {folder}; wait until it is done, or give another folder"
+        ) from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder} is not a folder; give a folder, or one that does not exist yet") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
         yield
+    finally:
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+        os.close(handle)
+        if is_new:
+            with suppress(OSError):  # work that left nothing leaves no folder either
+                folder.rmdir()
 
 
-def safe_name(text: str, what: str) -> str:
-    """The text, where it can be part of a path: of a file or of a folder.
+def safe_name(name: str, what: str) -> str:
+    """The name, if it may be part of a path: one that names a file or folder right below another.
+
+    Args:
+        name: an id or a speaker's name, from a file that anybody may have written.
+        what: where it stands, for the message: "corpus.csv, line 3: speaker", say.
 
     Raises:
-        UserError: naming `what`.
+        UserError: it is empty, `.` or `..`, or has separators, control characters or lone surrogates.
     """
-    odd = any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in text)
-    if not text or text in {".", ".."} or "/" in text or "\\" in text or odd:
-        raise UserError(f"{what} {text!r} would not do as the name of a file or folder")
-    return text
+    forbidden = any(each in "/\\" or unicodedata.category(each) in {"Cc", "Cs"} for each in name)
+    if forbidden or not name.strip() or name in {".", ".."}:
+        raise UserError(
+            f"{what} {name!a} cannot name a file; give letters, digits, blanks or signs other than / and \\"
+        )
+    return name
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{secrets.token_hex(6)}"
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Keeps the suffix, by which some writers choose a format, but not the stem: names have a greatest length."""
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_SUFFIX else ""
+    return path.with_name(_temporary_name() + suffix)
+
+
+def _reach_disk(file: Path) -> None:
+    """Waits for it: a power cut must not leave a file that is renamed but empty."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _lock(file: Path) -> int:
+    """The handle that holds the lock. Raises BlockingIOError where another holds it."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            os.close(handle)
+            raise
+    with suppress(FileNotFoundError):
+        if os.path.samestat(file.stat(), os.fstat(handle)):
+            return handle
+    os.close(handle)  # whoever held it has removed the file since it was opened
+    return _lock(file)

@@ -7,7 +7,6 @@ from test_vqvae import tiny_config
 from audio_vq.checkpoint import CheckpointInfo, read_info, resolve_checkpoint, save_checkpoint
 from audio_vq.config import as_dict
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_folder, atomic_path
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.pretrained import VQVAE
 
@@ -77,18 +76,3 @@ def test_units_of_another_codebook_and_unknown_speakers_are_told(checkpoint):
         model.decode([3, 16], "ann")
     with pytest.raises(UserError, match="unknown speaker 'bem'; known: ann, ben; did you mean ben"):
         model.decode([3], "bem")
-
-
-def test_a_failed_write_leaves_the_old_behind(tmp_path):
-    folder, file = tmp_path / "folder", tmp_path / "file.txt"
-    with atomic_folder(folder) as temporary:
-        (temporary / "a").write_text("old")
-    file.write_text("old")
-    with pytest.raises(RuntimeError), atomic_folder(folder) as temporary:
-        (temporary / "a").write_text("new")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), atomic_path(file) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError
-    assert (folder / "a").read_text() == file.read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "folder"]

@@ -1,39 +1,30 @@
 """`audio-vq info`."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from audio_vq.cli.options import Checkpoint, Json
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from audio_vq.checkpoint import CheckpointInfo
+
 
 def info(checkpoint: Checkpoint, json_output: Json = False) -> None:
-    """Tell what a checkpoint is: rates, sizes, speakers.
+    """Tell what a checkpoint is, a VQ-VAE or a prior: rates, sizes, speakers.
 
     Example: audio-vq info runs/vctk
     """
-    from audio_vq.checkpoint import config_from, read_info, resolve_checkpoint
-    from audio_vq.config import ModelConfig
-    from audio_vq.models.gaussian import build_gaussian_vae
-    from audio_vq.models.vqvae import build_vqvae
-    from audio_vq.units import bits_per_second
+    from audio_vq.checkpoint import read_info, resolve_checkpoint
 
     folder = resolve_checkpoint(checkpoint)
-    about = read_info(folder, kind="vqvae")
-    config = config_from(ModelConfig, about.config, folder / "config.json")
-    has_units = config.bottleneck == "quantized"
-    network = (build_vqvae if has_units else build_gaussian_vae)(config, len(about.speakers))
-    unit_rate, codebook_size = config.sample_rate / network.hop_length, config.quantizer.codebook_size
-    facts: dict[str, Any] = {
-        "sample_rate": config.sample_rate,
-        "hop_length": network.hop_length,
-        "unit_rate_hz": unit_rate,
-        "bottleneck": config.bottleneck,
-        "codebook_size": codebook_size if has_units else None,
-        "bits_per_second": bits_per_second(codebook_size, unit_rate) if has_units else None,
+    about = read_info(folder)
+    facts = {
+        "kind": about.kind,
         "speakers": list(about.speakers),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "receptive_field_samples": network.wavenet.receptive_field,
-        "encoder_reach_samples": network.encoder.reach,
+        **(_prior if about.kind == "prior" else _vqvae)(folder, about),
         "data": about.data,
         "training": about.training,
     }
@@ -42,3 +33,50 @@ def info(checkpoint: Checkpoint, json_output: Json = False) -> None:
         return
     for key, value in facts.items():
         print(f"{key:24} {', '.join(value) if key == 'speakers' else value}")
+
+
+def _vqvae(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
+    from audio_vq.checkpoint import config_from
+    from audio_vq.config import ModelConfig
+    from audio_vq.models.gaussian import build_gaussian_vae
+    from audio_vq.models.vqvae import build_vqvae
+    from audio_vq.units import bits_per_second
+
+    config = config_from(ModelConfig, about.config, folder / "config.json")
+    has_units = config.bottleneck == "quantized"
+    network = (build_vqvae if has_units else build_gaussian_vae)(config, len(about.speakers))
+    unit_rate, codebook_size = config.sample_rate / network.hop_length, config.quantizer.codebook_size
+    return {
+        "sample_rate": config.sample_rate,
+        "hop_length": network.hop_length,
+        "unit_rate_hz": unit_rate,
+        "bottleneck": config.bottleneck,
+        "codebook_size": codebook_size if has_units else None,
+        "bits_per_second": bits_per_second(codebook_size, unit_rate) if has_units else None,
+        "parameters": _parameters(network),
+        "receptive_field_samples": network.wavenet.receptive_field,
+        "encoder_reach_samples": network.encoder.reach,
+    }
+
+
+def _prior(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
+    """Of the units that the prior models; it looks back on so many of them."""
+    from audio_vq.checkpoint import config_from
+    from audio_vq.config import PriorConfig
+    from audio_vq.models.prior import build_prior
+    from audio_vq.units import bits_per_second
+
+    config, units = config_from(PriorConfig, about.config, folder / "config.json"), about.data
+    return {
+        "sample_rate": units["sample_rate"],
+        "hop_length": units["hop_length"],
+        "unit_rate_hz": units["unit_rate_hz"],
+        "codebook_size": units["codebook_size"],
+        "bits_per_second": bits_per_second(units["codebook_size"], units["unit_rate_hz"]),
+        "parameters": _parameters(build_prior(config, units["codebook_size"], len(about.speakers))),
+        "receptive_field_samples": config.context * units["hop_length"],
+    }
+
+
+def _parameters(network: "nn.Module") -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

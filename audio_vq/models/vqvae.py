@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_vq.audio import mu_law_encode
-from audio_vq.config import FILTERBANK_HOP_SECONDS, ModelConfig, hop_length
+from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.encoder import Encoder, Filterbank
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
@@ -137,7 +137,7 @@ def build_encoder(config: ModelConfig, dim: int) -> Encoder:
     encoder = config.encoder
     filterbank = None
     if encoder.filterbank:
-        hop = round(FILTERBANK_HOP_SECONDS * config.sample_rate)
+        hop = filterbank_hop_length(config.sample_rate)
         filterbank = Filterbank(encoder.filterbank, config.sample_rate, hop)
     return Encoder(
         strides=list(encoder.strides),

@@ -5,7 +5,6 @@ random is a function of (seed, step, rank): continuing from a checkpoint needs n
 step, and is exact.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -92,7 +91,8 @@ class Training:
             self.state = self.run.load(self.network, self.optimizer, self.average)
         self.agreement = Agreement(self.accelerator, self.state.seconds)
         self.saved_at = self.agreement.seconds
-        self.record = _last_record(self.run)
+        # of the last validation; a finished run returns it unchanged
+        self.record = next(iter(self.run.metrics(before=self.state.step + 1)[-1:]), {})
         self.line = ProgressLine(enabled=self.accelerator.is_main_process)
 
     def set_learning_rate(self, factor: float) -> None:
@@ -197,9 +197,3 @@ def _numbers(record: dict[str, Any]) -> Iterator[float]:
             yield from _numbers(value)
         elif isinstance(value, int | float):
             yield value
-
-
-def _last_record(run: RunFolder) -> dict[str, Any]:
-    """The last validation of a run that is continued; a finished run returns it unchanged."""
-    lines = run.metrics_file.read_text(encoding="utf-8").splitlines() if run.metrics_file.exists() else []
-    return json.loads(lines[-1]) if lines else {}

@@ -120,6 +120,8 @@ class PriorTask:
                 "speakers": len(self.corpus.speakers),
                 "codebook_size": self.model.codebook_size,
                 "unit_rate_hz": self.model.unit_rate_hz,
+                "sample_rate": self.model.sample_rate,
+                "hop_length": self.model.hop_length,
                 "context": self.config.context,
                 "fingerprint": self.model.fingerprint,
             },

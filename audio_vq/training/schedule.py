@@ -15,12 +15,9 @@ class Budget:
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Budget":
-        """Raises UserError where there is no budget or one that is not positive."""
+        """Raises UserError where there is none."""
         if config.steps is None and config.minutes is None:
             raise UserError("training has no budget; give train.minutes=… or train.steps=…")
-        for name, value in (("train.steps", config.steps), ("train.minutes", config.minutes)):
-            if value is not None and value <= 0:
-                raise UserError(f"{name}={value} is not a budget; give a number above zero")
         return cls(config.steps, config.minutes)
 
     def progress(self, step: int, seconds: float) -> float:

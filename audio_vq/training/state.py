@@ -1,20 +1,38 @@
 """Run folders: checkpoints with the training state beside them, `last` and `best`, `metrics.jsonl`."""
 
 import json
-import re
+import math
 import shutil
-from dataclasses import asdict, dataclass
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from audio_vq.checkpoint import CheckpointInfo, load_weights, save_tensors, write_checkpoint
+from audio_vq.checkpoint import (
+    CARD_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CheckpointInfo,
+    load_weights,
+    save_tensors,
+    step_name,
+    write_checkpoint,
+)
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_folder, atomic_write_text
+from audio_vq.files import TEMPORARY, atomic_folder, atomic_write_text
 from audio_vq.training.average import WeightAverage
+
+STATE_FILE, TENSORS_FILE = "training.json", "training.safetensors"
+CHECKPOINT_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, STATE_FILE, TENSORS_FILE)
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, UserError)
+ADAM_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
 @dataclass
@@ -25,22 +43,34 @@ class TrainingState:
     seconds: float = 0.0  # of training, summed over all sessions
     audio_seconds: float = 0.0
     best_value: float | None = None
+    best_step: int | None = None
     average_updates: int = 0
+
+    @classmethod
+    def read(cls, file: Path) -> "TrainingState":
+        """Raises KeyError or ValueError for a file that is not whole."""
+        content = json.loads(file.read_text(encoding="utf-8"))
+        state = cls(**{entry.name: content[entry.name] for entry in fields(cls)})
+        if not all(value is None or math.isfinite(value) for value in vars(state).values()):
+            raise ValueError("a figure is not finite")
+        return state
 
 
 class RunFolder:
     """`checkpoints/step-…`, the links `last` and `best`, and `metrics.jsonl`.
 
     A checkpoint folder is complete or absent, and the links move only to complete ones: a kill or a full disk at any
-    moment leaves the run as it was at the save before.
+    moment leaves the run as it was at the save before. Kept are the last checkpoint, the one before it, in case a
+    disk or a copy damages the last, and the best. Copies of runs go on in which links are folders or are missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.checkpoints = folder / "checkpoints"
         self.metrics_file = folder / "metrics.jsonl"
 
     def has_checkpoint(self) -> bool:
-        return (self.folder / "last" / "training.safetensors").is_file()
+        return bool(self._saved())
 
     def save(
         self,
@@ -52,59 +82,93 @@ class RunFolder:
         is_best: bool,
     ) -> None:
         state.average_updates = average.updates
-        name = f"step-{state.step:08d}"
-        with atomic_folder(self.folder / "checkpoints" / name) as temporary:
-            write_checkpoint(temporary, info, average.model.state_dict())
-            save_tensors(_training_tensors(model, optimizer), temporary / "training.safetensors")
-            (temporary / "training.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-        self._link("last", name)
         if is_best:
-            self._link("best", name)
-        self._remove_old()
+            state.best_step = state.step
+        name = step_name(state.step)
+        with atomic_folder(self.checkpoints / name) as temporary:
+            write_checkpoint(temporary, info, average.model.state_dict())
+            save_tensors(_training_tensors(model, optimizer), temporary / TENSORS_FILE)
+            (temporary / STATE_FILE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+        self._link("last", name)
+        best = step_name(state.best_step) if state.best_step is not None else None
+        if best and (is_best or not (self.folder / "best").exists()):
+            self._link("best", best)
+        self._remove_all_but(name, best)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> TrainingState:
-        """Restores everything from `last`.
+        """Restores everything from the last checkpoint, or the newest before it that is not damaged, and says so.
 
         Raises:
-            UserError: the run belongs to another configuration.
+            UserError: all are damaged, or of another model.
         """
-        last = self.folder / "last"
-        load_weights(last, average.model)
-        tensors = load_file(last / "training.safetensors")
-        try:
-            weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UserError(f"{self.folder} holds a run of another model: {str(error).splitlines()[0]}") from None
-        _load_optimizer(optimizer, tensors)
-        state = TrainingState(**json.loads((last / "training.json").read_text(encoding="utf-8")))
-        average.updates = state.average_updates
-        self._forget_metrics_after(state.step)
-        return state
+        reasons = []
+        for folder in self._saved():
+            try:
+                state = TrainingState.read(folder / STATE_FILE)
+                load_weights(folder, average.model)
+                tensors = load_file(folder / TENSORS_FILE)
+                model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k[:6] == "model."})
+                _load_optimizer(optimizer, tensors)
+            except DAMAGE as error:
+                reasons.append(f"{folder} is damaged ({' '.join(str(error).split())[:200]})")
+                continue
+            average.updates = state.average_updates
+            if reasons and PartialState().is_main_process:
+                print(f"{'; '.join(reasons)}; going on from {folder}, step {state.step}", file=sys.stderr)
+            return state
+        raise UserError(f"{'; '.join(reasons)}; no other checkpoint is left: give another run= folder")
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Drops validations of later steps, which will be made again, and lines that a kill has cut off."""
+        records = [*self.metrics(before=record["step"]), record]
+        atomic_write_text(self.metrics_file, "".join(json.dumps(each) + "\n" for each in records))
 
-    def _forget_metrics_after(self, step: int) -> None:
-        """Drops validations that a kill left without their checkpoint: they will be made again."""
-        if self.metrics_file.exists():
-            lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            atomic_write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+    def metrics(self, before: int) -> list[dict[str, Any]]:
+        """The validations of earlier steps than `before`."""
+        records = []
+        lines = self.metrics_file.read_bytes().splitlines() if self.metrics_file.exists() else []
+        for line in lines:
+            with suppress(ValueError, TypeError, KeyError):
+                record = json.loads(line)
+                if record["step"] < before:
+                    records.append(record)
+        return records
+
+    def _saved(self) -> list[Path]:
+        """Folders of checkpoints that training can go on from, latest first; `last` only where it is no link."""
+        last = self.folder / "last"
+        copied = [last] if last.is_dir() and not last.is_symlink() else []
+        folders = [*copied, *sorted(self.checkpoints.glob("step-*"), reverse=True), self.folder / "best"]
+        return [folder for folder in folders if (folder / TENSORS_FILE).is_file()]
 
     def _link(self, name: str, target: str) -> None:
-        temporary = self.folder / f".{name}"
+        link = self.folder / name
+        if link.is_dir() and not link.is_symlink():
+            _remove_checkpoint(link)
+        temporary = self.folder / f"{TEMPORARY}{name}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path("checkpoints") / target, target_is_directory=True)
-        temporary.replace(self.folder / name)
+        temporary.replace(link)
 
-    def _remove_old(self) -> None:
-        """Keeps what `last` and `best` point to; what a kill left half-written goes too."""
-        kept = {(self.folder / n).readlink() for n in ("last", "best") if (self.folder / n).is_symlink()}
-        for folder in (self.folder / "checkpoints").iterdir():
-            if re.match(r"\.?step-\d+", folder.name) and Path("checkpoints", folder.name) not in kept:
-                shutil.rmtree(folder)
+    def _remove_all_but(self, last: str, best: str | None) -> None:
+        """Keeps the one before the last, too. What a kill left half-written goes, and what was damaged and is later."""
+        folders = sorted(folder.name for folder in self.checkpoints.iterdir())
+        steps = [name for name in folders if name.startswith("step-")]
+        before = max((name for name in steps if name < last), default=None)
+        for name in steps:
+            if name not in {last, before, best}:
+                _remove_checkpoint(self.checkpoints / name)
+        for name in folders:
+            if name.startswith(TEMPORARY):
+                shutil.rmtree(self.checkpoints / name)
+
+
+def _remove_checkpoint(folder: Path) -> None:
+    """Removes our files, and the folder if nothing else is in it."""
+    for name in CHECKPOINT_FILES:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -123,4 +187,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         if kind == "optimizer":
             index, _, name = rest.partition(".")
             moments.setdefault(int(index), {})[name] = tensor
+    if any(names.keys() != ADAM_MOMENTS for names in moments.values()):
+        raise KeyError("moments of the optimiser are missing")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

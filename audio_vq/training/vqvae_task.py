@@ -12,10 +12,9 @@ from torch import nn
 from audio_vq.audio import write_audio
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec.decode import SamplingOptions, sample_waveforms
-from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
+from audio_vq.config import ModelConfig, TrainConfig, as_dict
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.errors import UserError
 from audio_vq.models.vqvae import VQVAEModel, build_vqvae, conditioning_bits
 from audio_vq.training.codebook import CodebookSchedule, EncodedPart
 from audio_vq.training.prefetch import Batch, Prefetch
@@ -32,8 +31,7 @@ class VQVAETask:
     bits_per = "sample"
 
     def __init__(self, corpus: PreparedCorpus, config: ModelConfig, train: TrainConfig, seed: int) -> None:
-        """Raises UserError: sizes that do not fit together; a corpus without training or validation crops."""
-        check_model(config, train)
+        """Raises UserError: a corpus without training or validation crops."""
         self.corpus, self.config, self.train_config = corpus, config, train
         torch.manual_seed(seed)
         self.network: nn.Module = self.build()
@@ -182,32 +180,3 @@ class VQVAETask:
 def scalars(valid: dict[str, Any]) -> dict[str, float]:
     """What TensorBoard shows of a validation's bits."""
     return {f"valid/{key}": value for key, value in valid.items() if value is not None}
-
-
-def check_model(config: ModelConfig, train: TrainConfig) -> None:
-    """Raises UserError where sizes do not fit together."""
-    hop = hop_length(config)
-    if min([*config.encoder.strides, train.crop_length, train.batch_size], default=0) < 1:
-        raise UserError("model.encoder.strides, train.crop_length and train.batch_size must be positive numbers")
-    if train.crop_length % hop:
-        near = max(hop, train.crop_length // hop * hop)
-        raise UserError(
-            f"train.crop_length={train.crop_length} is not a multiple of the model's hop length {hop} "
-            f"(strides {list(config.encoder.strides)}); give train.crop_length={near} or other strides"
-        )
-    if hop % config.wavenet.conditioning_frames:
-        raise UserError(
-            f"model.wavenet.conditioning_frames={config.wavenet.conditioning_frames} does not divide hop length {hop}"
-        )
-    if config.wavenet.conditioning_frames > 1 and not config.wavenet.conditioning_channels:
-        raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
-    if config.bottleneck not in ("quantized", "gaussian"):
-        raise UserError(f"model.bottleneck={config.bottleneck}: expected quantized or gaussian")
-    gaussian = config.gaussian
-    if min(gaussian.kl_weight, gaussian.free_bits) < 0 or not 0 <= gaussian.anneal_share < 1:
-        raise UserError(
-            f"model.gaussian: kl_weight={gaussian.kl_weight} and free_bits={gaussian.free_bits} must not be negative, "
-            f"anneal_share={gaussian.anneal_share} must be at least 0 and below 1"
-        )
-    if config.quantizer.update not in ("loss", "ema"):
-        raise UserError(f"model.quantizer.update={config.quantizer.update}: expected loss or ema")
