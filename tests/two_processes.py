@@ -42,9 +42,10 @@ def wild_at_step_9(task, accelerator, network, averaged, parts, step):
         parts[-1].loss.detach().fill_(torch.nan)
 
 
-def kept(task, accelerator, network, averaged, parts, step):
+def remembered(task, accelerator, network, averaged, parts, step):
+    """Keeps hold of the models whose codebooks are compared in the end."""
     after_step(task, accelerator, network, averaged, parts, step)
-    codebooks[:] = [model.quantizer.codebook.tolist() for model in (network, averaged)]
+    models[:] = [network, averaged]
 
 
 def trained(corpus, folder, after):
@@ -61,7 +62,7 @@ def trained(corpus, folder, after):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     corpus, folder = sys.argv[1:]
-    codebooks = []
+    models = []
     codes = {}
     for name, rank, after in (
         ("interrupted first", 0, interrupted_at_step_2(signal.SIGINT)),
@@ -69,6 +70,6 @@ if __name__ == "__main__":
         ("diverged", 1, wild_at_step_9),
     ):
         codes[name] = trained(corpus, f"{folder}/{name}", after if rank == RANK else after_step)
-    codes["finished"] = trained(corpus, f"{folder}/finished", kept)
-    result = {"codes": codes, "codebooks": codebooks}
+    codes["finished"] = trained(corpus, f"{folder}/finished", remembered)
+    result = {"codes": codes, "codebooks": [model.quantizer.codebook.tolist() for model in models]}
     Path(folder, f"rank-{RANK}.json").write_text(json.dumps(result), encoding="utf-8")

@@ -31,7 +31,7 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
     """Trains within the budget, continuing the run in `folder` where it stands; returns the last validation's record.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved; says how to go on.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved.
         DivergenceError: the numbers are not finite any more; what was saved before stays.
         UserError: no budget; a run of another model.
     """
@@ -58,8 +58,8 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
             elif interrupt or agreement.seconds - training.saved_at > 60 * config.save_minutes:
                 training.save(is_best=False)
             if interrupt and progress < 1:
-                kept = f"{folder} keeps step {state.step}"
-                raise KeyboardInterrupt(f"interrupted: {kept}; the same command goes on from there")
+                training.line.interrupted(state, folder)
+                raise KeyboardInterrupt
     training.accelerator.wait_for_everyone()  # a process that leaves early takes the others down with it
     training.accelerator.end_training()
     return training.record
