@@ -104,11 +104,10 @@ def test_int8_weights_are_nearest_and_a_second_term_takes_what_is_left(terms):
     assert (np.abs(kept - matrix) > steps * 0.4 / 254 ** (terms - 1)).any()
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.int16])
+@pytest.mark.parametrize("kind", [np.float32, weights.INTEGER])
 def test_activations_are_nearest_and_silence_is_silence(kind):
     rng = np.random.default_rng(0)
-    for x in (rng.standard_normal(64), 1e-6 * rng.standard_normal(64), np.zeros(64)):
-        x = x.astype(np.float32)
+    for x in np.stack([rng.standard_normal(64), 1e-6 * rng.standard_normal(64), np.zeros(64)]).astype(np.float32):
         row = np.full(70, 9, kind)
         top = sampling._peak(row, x)
         sampling._store(row, 3, x, top)
