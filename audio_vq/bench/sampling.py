@@ -89,7 +89,7 @@ def plain_sampler(decoder: Decoder, streams: int) -> Callable[[], float]:
     """
     weights = stack_weights(decoder.wavenet)
     device = decoder.latents.device
-    frame = decoder.wavenet.conditioner(decoder.latents[None, :, :1], decoder.voice)[0] + weights.shift[:, None]
+    frame = decoder.wavenet.conditioner(decoder.latents[None, :, :1], decoder.voice)[0, :, :1] + weights.shift[:, None]
     slots = empty_slots(weights, streams, 1)
     uniforms = torch.rand(PLAIN_STEPS, streams, dtype=torch.float64, device=device)
     options = SamplingOptions()

@@ -1,8 +1,8 @@
 """One WaveNet step after another, many streams side by side: plain loops over layers, streams and channels.
 
 A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a ring, so
-that one sample costs one product per layer and stream, not a pass over the receptive field (Le Paine et al. 2016, "Fast
-WaveNet generation algorithm"). All streams go through a layer before the next one, whose weights then stay in the cache.
+that a sample costs two products per layer, not a pass over the receptive field (Le Paine et al. 2016, "Fast WaveNet
+generation algorithm"). All streams go through a layer before the next one: its weights stay in the cache.
 
 Two formats, told apart by the types of weights and activations (`dots.py`). In float32 the equations are those of
 `models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. In int8, activations are whole numbers up to
@@ -191,7 +191,7 @@ def _back(newest: int, samples: int, length: int) -> int:
 
 
 @compiled(**INLINED)
-def _peak(row: Array, x: Floats) -> float:
+def _peak(row: Array, x: Floats) -> np.float32:
     """The scale with which x is put into a row of activations: 1 for floats, else the largest size, 1e-30 at least."""
     if row.itemsize == 4:
         return _F(1)
@@ -241,7 +241,7 @@ def _add(memory: Memory, scales: Floats, bias: Floats, layer: int) -> None:
 
 @compiled(**INLINED, fastmath=_CONTRACT)
 def _dense(memory: Memory, x: Floats, matrix: Matrices, bias: Floats, y: Floats) -> None:
-    """Y = bias + relu(x) @ matrix for all rows; x is overwritten."""
+    """Puts bias + relu(x) @ matrix into y, for all rows; x is overwritten."""
     terms, outputs = matrix.scales.shape[1:]
     for r in range(len(x)):
         row = x[r]

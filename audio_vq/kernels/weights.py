@@ -40,7 +40,7 @@ def pack(matrices: Floats, precision: Format, terms: int = 1) -> Matrices:
     return Matrices(
         weights=_panels(side_by_side, np.int8, 4 // np.dtype(INTEGER).itemsize),
         starts=-ZERO * side_by_side.sum(1, dtype=np.int32),
-        scales=np.stack(scales, 1) / np.float32(LARGEST),
+        scales=(np.stack(scales, 1) / LARGEST).astype(np.float32),
     )
 
 
