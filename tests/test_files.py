@@ -61,7 +61,7 @@ def test_one_folder_one_work(tmp_path):
     folder = tmp_path / "run"
     with locked(folder, "the run"):
         (folder / "result").touch()
-        with pytest.raises(UserError, match="another process is at work on the run .*run;"), locked(folder, "the run"):
+        with pytest.raises(UserError, match=r"another process is at work on the run .*run;"), locked(folder, "the run"):
             pass
     with locked(folder, "the run"):
         pass

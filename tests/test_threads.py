@@ -12,7 +12,7 @@ from test_sampling import make_inputs, make_wavenet
 from audio_vq.codec.decode import sample_each
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encode import encode_sources
-from audio_vq.codec.threads import lone_threads, one_thread
+from audio_vq.codec.threads import lone_threads, torch_threads
 
 GIVEN = 3  # more than a laptop that tests may have: numbers only
 
@@ -70,7 +70,7 @@ def test_a_pool_works_alone_on_each_thread():
     with lone_threads(2) as pool:
         assert torch.get_num_threads() == in_a_new_thread() == GIVEN
         assert set(pool.map(lambda _: torch.get_num_threads(), range(20))) == {1}
-    with pytest.raises(KeyError), one_thread():
+    with pytest.raises(KeyError), torch_threads(1):
         assert torch.get_num_threads() == 1
         raise KeyError
     assert torch.get_num_threads() == in_a_new_thread() == GIVEN

@@ -3,7 +3,6 @@
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from audio_vq.bench.machine import describe_machine, measure_machine
 from audio_vq.bench.measurement import Budget, Measurement
 from audio_vq.bench.training import NAMES as TRAINING_NAMES
 from audio_vq.bench.training import measure_training
+from audio_vq.codec.threads import torch_threads
 from audio_vq.config import PriorConfig, TrainConfig
 from audio_vq.errors import UserError
 from audio_vq.pretrained import VQVAE
@@ -86,7 +86,7 @@ def run_benchmark(subjects: Subjects, budget: Budget, only: Sequence[str] = ()) 
     if not themes:
         raise UserError(f"nothing measured is called {' or '.join(only)}; see audio-vq bench without --only")
     rows: list[Measurement] = []
-    with _threads(budget.threads), progress_bar("measuring", total=len(themes)) as bar:
+    with torch_threads(budget.threads), progress_bar("measuring", total=len(themes)) as bar:
         for theme in themes:
             bar.say(theme.title)
             rows += theme.measure()
@@ -137,13 +137,3 @@ def _decoder_themes(model: Model, speech: Speech | None, budget: Budget, wanted:
         yield Theme(
             f"sampling by {model.label} on the GPU", names(gpu.NAMES), lambda: gpu.measure_gpu(decoder(), budget)
         )
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

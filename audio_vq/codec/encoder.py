@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from audio_vq.audio import Waveform
-from audio_vq.codec.threads import lone_threads, one_thread
+from audio_vq.codec.threads import lone_threads, torch_threads
 from audio_vq.models.encoder import Convolution
 from audio_vq.models.vqvae import VQVAEModel
 from audio_vq.units import Units
@@ -172,7 +172,7 @@ class ChunkEncoder:
 
     def encode_now(self, chunks: list[Chunk]) -> list[Encoded]:
         """At most `batch` chunks, on this thread."""
-        with one_thread():
+        with torch_threads(1):
             latents = self._latents(chunks)
             units = self.network.quantizer.nearest(latents).cpu().numpy()
         own = zip(chunks, units, latents.cpu().numpy(), strict=False)

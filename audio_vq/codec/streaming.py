@@ -18,7 +18,7 @@ from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import BLOCK_UNITS, chunk_conditioning
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.sampler import Precision, Sampler
-from audio_vq.codec.threads import one_thread
+from audio_vq.codec.threads import torch_threads
 from audio_vq.kernels.sampling import StreamStates
 from audio_vq.models.wavenet import WaveNet
 
@@ -96,7 +96,7 @@ class WaveformStream:
             end = min(state.spoken + BLOCK_UNITS, len(state.window))
             window = torch.tensor(state.window[: end + self._conditioner.reach], device=self._codebook.device)
             latents = self._codebook[window].T
-            with one_thread():
+            with torch_threads(1):
                 frames = chunk_conditioning(self._conditioner, latents, state.speaker, state.spoken, end)
             blocks.append(self._sample(frames.float().cpu().numpy()))
             kept = max(0, end - self._conditioner.reach)

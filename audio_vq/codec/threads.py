@@ -1,4 +1,4 @@
-"""Torch on one thread at a time, where rounding must not depend on the number of cores.
+"""How many threads torch works on: one, where rounding must not depend on the number of cores.
 
 How many threads share a matrix product may change its rounding. `torch.set_num_threads` counts for the calling thread,
 and for threads that begin later; both are as before when these functions return.
@@ -13,13 +13,13 @@ import torch
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch works on the calling thread alone. Never to be held across a `yield`: others would compute meanwhile."""
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch works on so many threads. Never to be held across a `yield`: others would compute meanwhile."""
     before = torch.get_num_threads()
-    if before == 1:
+    if before == count:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

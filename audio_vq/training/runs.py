@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
+from audio_vq.codec.threads import torch_threads
+from audio_vq.config import TrainPriorRun, TrainRun
 from audio_vq.data.prepared import PreparedCorpus, untrained_line
 from audio_vq.files import locked
 from audio_vq.pretrained import VQVAE, resolve_device
@@ -66,21 +67,16 @@ def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[Path, torch.device]
     Budget.of(run.train)  # a wrong budget is told before anything is opened or written
     device = resolve_device(run.device)
     PartialState(cpu=device.type == "cpu")  # of several processes, each takes its GPU before anything is put on one
-    _set_threads(run.train)
     if device.type == "cpu":
         keep_freed_memory()
     folder = Path(run.run)
     refuse_other_content(folder, Path(run.data))
     is_main = PartialState().is_main_process
-    with locked(folder, "the run") if is_main else nullcontext():  # of several processes one for all
+    lock = locked(folder, "the run") if is_main else nullcontext()  # of several processes one for all
+    with lock, torch_threads(run.train.threads or torch.get_num_threads()):
         record = train(make_task(folder, device), run.train, folder, device.type, run.seed)
     if is_main:
         print(f"{folder}: done at step {record.get('step', 0)}; best checkpoint: {folder / 'best'}", file=sys.stderr)
-
-
-def _set_threads(config: TrainConfig) -> None:
-    if config.threads:
-        torch.set_num_threads(config.threads)
 
 
 def keep_freed_memory() -> None:
