@@ -1,16 +1,15 @@
-"""The compiled training loss against what anyone would write."""
+"""The fused training loss against what anyone would write."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-from numba import njit
 
 from audio_vq.bench.training import PlainWaveNet, plain_vqvae
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig
-from audio_vq.kernels import cpu, products
-from audio_vq.models import compiled_loss
+from audio_vq.kernels import cpu
+from audio_vq.models import fused_loss
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.models.wavenet import Conditioner, WaveNet
 
@@ -18,7 +17,6 @@ HOP = 16
 # float32 keeps 2^-24 of every product; a gradient is a sum of some hundred of them, in another order, through a
 # dozen products in a row: that their errors add up to fifty times one rounding has never been near
 FLOAT32 = 50 * 2.0**-24
-needs_bfloat16 = pytest.mark.skipif(not cpu.HAS_BFLOAT16, reason="this CPU does not multiply bfloat16")
 
 
 def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, hop=HOP):
@@ -60,17 +58,23 @@ def plain_oracle(net, *arguments):
 
 
 @pytest.fixture
-def compiled(monkeypatch):
-    """Counts the calls of the compiled loss: a test that never reached it would prove nothing."""
+def fused(monkeypatch):
+    """The types of products in calls of the fused loss: a test that never reached it would prove nothing."""
     calls = []
-    original = compiled_loss.compiled_loss
+    original = fused_loss.FusedLoss.__call__
 
-    def counting(*arguments):
-        calls.append(arguments)
-        return original(*arguments)
+    def counting(self, *arguments, bfloat16):
+        calls.append("bfloat16" if bfloat16 else "float32")
+        return original(self, *arguments, bfloat16=bfloat16)
 
-    monkeypatch.setattr("audio_vq.models.wavenet.compiled_loss", counting)
+    monkeypatch.setattr(fused_loss.FusedLoss, "__call__", counting)
     return calls
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """A processor that multiplies bfloat16; torch emulates it on others."""
+    monkeypatch.setattr(cpu, "HAS_BFLOAT16", True)
 
 
 def assert_equal(net, arguments, tolerance):
@@ -82,17 +86,19 @@ def assert_equal(net, arguments, tolerance):
         assert distance(gradient, expected[name].reshape(gradient.shape)) < tolerance, name
 
 
-# dilations within a tile, across tiles, beyond the clip; a second cycle; one layer; widths of one vector and of three
+# dilations within a tile, across tiles, beyond the clip; a second cycle; one layer; widths that fill no vectors
 @pytest.mark.parametrize(
-    "sizes", [{}, {"layers": 9, "cycle": 8}, {"layers": 1}, {"channels": 16, "skip": 16, "classes": 16}]
+    "sizes",
+    [{}, {"layers": 9, "cycle": 8}, {"layers": 1}, {"channels": 5, "skip": 7, "classes": 11}, {"hop": 12}],
 )
-def test_loss_and_gradients_equal_conv1d(sizes, compiled):
-    assert_equal(wavenet(**sizes), inputs(classes=sizes.get("classes", 64)), FLOAT32)
-    assert len(compiled) == 1
+@pytest.mark.parametrize("tile", [32, 40, 1024])  # divides the clip, leaves a rest, exceeds it
+def test_loss_and_gradients_equal_conv1d(sizes, tile, fused, monkeypatch):
+    monkeypatch.setattr(fused_loss, "TILE", tile)
+    assert_equal(wavenet(**sizes), inputs(classes=sizes.get("classes", 64), hop=sizes.get("hop", HOP)), FLOAT32)
+    assert fused == ["float32"]
 
 
-@needs_bfloat16
-def test_bfloat16_stays_near(compiled):
+def test_bfloat16_stays_near(fused, bfloat16):
     """Products in bfloat16 change the gradient about as much as exact products of weights kept in bfloat16.
 
     That is several percent in a fresh network: a rounding is enough to turn ReLUs that stand near zero.
@@ -101,7 +107,7 @@ def test_bfloat16_stays_near(compiled):
     expected_loss, expected = plain_oracle(net, *arguments)
     net.bfloat16_products = True
     loss, found = gradients(net, *arguments)
-    assert len(compiled) == 1
+    assert fused == ["bfloat16"]
     assert loss == pytest.approx(expected_loss, rel=2.0**-9)
     with torch.no_grad():
         for part in (net.layers, net.skip, net.hidden, net.output):
@@ -114,28 +120,21 @@ def test_bfloat16_stays_near(compiled):
     assert FLOAT32 < distance(found, expected) < 2 * distance(rounded, expected)
 
 
-def test_several_tiles_in_a_frame(compiled, monkeypatch):
-    monkeypatch.setattr(compiled_loss, "CACHE", 0)
-    assert compiled_loss.tile_length(HOP * 3, 3, 32) == products.ROWS
-    assert_equal(wavenet(hop=HOP * 3), inputs(hop=HOP * 3), FLOAT32)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_other_kernel_sizes_take_the_plain_path(kernel, fused):
+    assert_equal(wavenet(kernel=kernel), inputs(), FLOAT32)
+    assert not fused
 
 
-@pytest.mark.parametrize("sizes", [{"channels": 24}, {"skip": 20}, {"kernel": 3}, {"kernel": 1}, {"hop": 12}])
-def test_sizes_that_do_not_suit_take_the_plain_path(sizes, compiled):
-    arguments = inputs(hop=sizes.get("hop", HOP))
-    assert_equal(wavenet(**sizes), arguments, FLOAT32)
-    assert not compiled
-
-
-@pytest.mark.parametrize("channels", [24, 32])
-def test_autocast_stays_near(channels, compiled):
-    """As Accelerate trains with mixed precision: the plain path, which GPUs take as well, and the compiled one."""
-    net, arguments = wavenet(channels=channels), inputs()
+@pytest.mark.parametrize(("kernel", "calls"), [(3, []), (2, ["bfloat16"])])
+def test_autocast_stays_near(kernel, calls, fused, bfloat16):
+    """As Accelerate trains with mixed precision: the plain path, which GPUs take as well, and the fused one."""
+    net, arguments = wavenet(kernel=kernel), inputs()
     expected_loss, expected = plain_oracle(net, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
         loss = net.loss(*arguments)
     loss.backward()
-    assert len(compiled) == (channels == 32)
+    assert fused == calls
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected_loss, rel=2.0**-9)
     for name, parameter in net.named_parameters():
@@ -144,12 +143,12 @@ def test_autocast_stays_near(channels, compiled):
         assert distance(parameter.grad, expected[name].reshape(parameter.shape)) < 0.2, name
 
 
-def test_without_gradients_the_loss_is_the_same(compiled):
+def test_without_gradients_the_loss_is_the_same(fused, bfloat16):
     net, arguments = wavenet(), inputs()
     net.bfloat16_products = True  # for training: validation stays exact
     with torch.no_grad():
         loss = net.loss(*arguments).item()
-    assert len(compiled) == 1
+    assert fused == ["float32"]
     assert loss == pytest.approx(plain_oracle(net, *arguments)[0], rel=FLOAT32)
 
 
@@ -187,7 +186,7 @@ def vqvae():
     )
 
 
-def test_the_whole_model_equals_one_of_conv1d(compiled):
+def test_the_whole_model_equals_one_of_conv1d(fused):
     """Encoder and codebook get the gradients they would get from `nn.Conv1d`."""
     model, waveform, speaker = vqvae(), 0.2 * torch.randn(2, 192), torch.tensor([0, 1])
     plain = plain_vqvae(copy.deepcopy(model))
@@ -195,7 +194,7 @@ def test_the_whole_model_equals_one_of_conv1d(compiled):
     assert losses.total.item() == pytest.approx(expected.total.item(), rel=FLOAT32)
     losses.total.backward()
     expected.total.backward()
-    assert len(compiled) == 1
+    assert fused == ["float32"]
     for part in ("encoder", "quantizer", "wavenet.conditioner"):
         pairs = zip(model.get_submodule(part).named_parameters(), plain.get_submodule(part).parameters(), strict=True)
         for (name, parameter), other in pairs:
@@ -203,14 +202,13 @@ def test_the_whole_model_equals_one_of_conv1d(compiled):
                 assert distance(parameter.grad, other.grad) < 10 * FLOAT32, f"{part}.{name}"  # both are float32
 
 
-@needs_bfloat16
-def test_training_in_bfloat16_follows_float32():
+def test_training_in_bfloat16_follows_float32(bfloat16):
     """Forty steps on one batch: the loss falls as in float32, to two percent of what it has fallen."""
     waveform, speaker = torch.sin(torch.arange(2 * 512) / 5).reshape(2, 512) * 0.3, torch.tensor([0, 1])
     curves = []
-    for bfloat16 in (False, True):
+    for wanted in (False, True):
         model = vqvae()
-        model.wavenet.bfloat16_products = bfloat16
+        model.wavenet.bfloat16_products = wanted
         optimizer = torch.optim.Adam(model.parameters(), 3e-3)
         curve = []
         for _ in range(40):
@@ -224,28 +222,3 @@ def test_training_in_bfloat16_follows_float32():
     assert fallen > 1
     assert not np.array_equal(*curves)
     assert np.abs(curves[1] - curves[0]).max() < 0.02 * fallen
-
-
-@njit
-def multiply(out, a, a_buffer, b, b_buffer):
-    products.add_product(out, products.by_columns(a_buffer, a), products.by_rows(b_buffer, b))
-
-
-@njit
-def multiply_transposed(out, a, a_buffer, b, b_buffer):
-    products.add_product(out, products.by_rows(a_buffer, a).T, products.by_rows(b_buffer, b))
-
-
-@pytest.mark.parametrize(("m", "k", "n"), [(16, 2, 16), (16, 10, 48), (32, 64, 32)])
-def test_products_and_operands(m, k, n):
-    """Along columns and along rows, in both formats; float32 is exact on small whole numbers, as is bfloat16."""
-    rng = np.random.default_rng(0)
-    a, b = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((m, k), (k, n)))
-    kinds = [(np.float32, 1)] + ([(np.int32, 2)] if cpu.HAS_BFLOAT16 else [])
-    for kind, pair in kinds:
-        out, transposed = np.ones((m, n), np.float32), np.zeros((m, n), np.float32)
-        along_rows = np.empty((k // pair, n), kind)
-        multiply(out, a, np.empty((m, k // pair), kind), b, along_rows)
-        assert np.array_equal(out, a @ b + 1)
-        multiply_transposed(transposed, np.ascontiguousarray(a.T), np.empty((k // pair, m), kind), b, along_rows)
-        assert np.array_equal(transposed, a @ b)

@@ -11,7 +11,7 @@ A layer with dilation d, here for kernel size 2:
 
 Inside, time comes before channels, `(batch, time, channels)`: a dilated convolution is then one plain matrix product,
 several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per frame, never per sample.
-On CPUs `loss` is compiled where sizes allow (`compiled_loss.py`).
+On CPUs `loss` is fused (`fused_loss.py`).
 """
 
 import math
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audio_vq.models.compiled_loss import DecoderWeights, Settings, compiled_loss, supported
+from audio_vq.kernels import cpu
+from audio_vq.models.fused_loss import DecoderWeights, FusedLoss, supported
 from audio_vq.models.gated import gated_convolution
 
 LEAK = 0.1  # of the conditioning network: with plain ReLUs it can die early, and the decoder then hears no latents
@@ -54,7 +55,8 @@ class WaveNet(nn.Module):
         self.kernel_size = kernel_size
         self.hop_length = hop_length
         self.conditioner = conditioner
-        self.bfloat16_products = False  # whether the compiled training loss may multiply in bfloat16
+        self.bfloat16_products = False  # whether the fused training loss may multiply in bfloat16
+        self.fused_loss = FusedLoss(tuple(self.dilations), classes // 2)
         self.embedding = nn.Embedding(classes, residual_channels)
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, kernel_size, dilation, last=i == layers - 1)
@@ -77,13 +79,11 @@ class WaveNet(nn.Module):
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """Mean −ln p(target) over all samples, a scalar; arguments as in `forward`."""
-        widths = (self.embedding.embedding_dim, self.hidden.in_features, self.embedding.num_embeddings)
-        if supported(self.embedding.weight, self.kernel_size, widths, self.hop_length):
-            gradients = torch.is_grad_enabled()
-            bfloat16 = self.bfloat16_products or torch.is_autocast_enabled("cpu")
-            settings = Settings(tuple(self.dilations), self.silence, bfloat16 and gradients, gradients)
+        if supported(self.embedding.weight, self.kernel_size):
+            wanted = self.bfloat16_products or torch.is_autocast_enabled("cpu")
+            bfloat16 = wanted and cpu.HAS_BFLOAT16 and torch.is_grad_enabled()
             conditioning = self.conditioner(latents, speaker).transpose(1, 2)
-            return compiled_loss(self._weights(), conditioning.float(), targets, settings)
+            return self.fused_loss(self._weights(), conditioning.float(), targets, bfloat16=bfloat16)
         logits = self(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
@@ -114,7 +114,7 @@ class WaveNet(nn.Module):
         residuals = [layer.residual for layer in layers if layer.residual is not None]
         none = self.embedding.weight[:0]  # of a single layer: (0, R)
         return DecoderWeights(
-            taps=torch.stack([layer.weight for layer in layers]),
+            taps=torch.stack([torch.cat([layer.weight[1], layer.weight[0]], 1) for layer in layers]),
             residual=torch.stack([each.weight for each in residuals]) if residuals else none[:, None] + none[..., None],
             skip=self.skip.weight,
             hidden=self.hidden.weight,
