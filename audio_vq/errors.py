@@ -7,7 +7,3 @@ class UserError(Exception):
 
 class DivergenceError(Exception):
     """Training whose numbers are not finite any more, in one line: what was kept, what to try. Exit code 1."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, after what was done is safe: what was kept, and how to go on. Exit code 130."""

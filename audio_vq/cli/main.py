@@ -17,7 +17,7 @@ from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
 from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
-from audio_vq.errors import UserError
+from audio_vq.errors import DivergenceError, UserError
 
 USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
 
@@ -73,6 +73,8 @@ def main() -> None:
         _leave(USER_MISTAKE, str(error))
     except KeyboardInterrupt as error:
         _leave(INTERRUPTED, str(error) or "interrupted")
+    except DivergenceError as error:
+        _leave(OUR_FAILURE, str(error))
     except BrokenPipeError:  # whoever read our output has gone
         leave_closed_pipe()
         sys.exit(OUR_FAILURE)

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from audio_vq.config import TrainConfig
-from audio_vq.errors import DivergenceError, Interrupted
+from audio_vq.errors import DivergenceError
 from audio_vq.training.average import WeightAverage
 from audio_vq.training.processes import Agreement, interruptions
 from audio_vq.training.progress import ProgressLine
@@ -31,7 +31,7 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
     """Trains within the budget, continuing the run in `folder` where it stands; returns the last validation's record.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM, after the state is saved.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the state is saved.
         DivergenceError: the numbers are not finite any more; what was saved before stays.
         UserError: no budget; a run of another model.
     """
@@ -50,20 +50,16 @@ def train(task: Task, config: TrainConfig, folder: Path, device: str, seed: int)
             parts = training.step()
             task.after_step(training.accelerator, network, average.model, parts, state.step)
             average.update(network)
-            state.step += 1
-            state.audio_seconds += task.seconds_per_step * training.accelerator.num_processes
-            not_finite = state.step % CHECK_STEPS == 0 and not parts[-1].loss.isfinite()
-            interrupt, diverged = agreement.any(bool(interrupted), not_finite)
-            if diverged:
-                raise FloatingPointError("the loss is not a finite number")
+            interrupt = training.advance(parts, bool(interrupted))
             before, progress = progress, budget.progress(state.step, agreement.seconds)
             training.line.update(state, agreement.seconds, progress, _mean_bits(parts), task.status)
             if due(before, progress, config.validations) or progress >= 1:
                 training.validate()
             elif interrupt or agreement.seconds - training.saved_at > 60 * config.save_minutes:
                 training.save(is_best=False)
-            if interrupt:
-                raise Interrupted(f"{folder} keeps all {state.step} steps; the same command goes on from there")
+            if interrupt and progress < 1:
+                training.line.interrupted(state, folder)
+                raise KeyboardInterrupt
     training.accelerator.wait_for_everyone()  # a process that leaves early takes the others down with it
     training.accelerator.end_training()
     return training.record
@@ -112,6 +108,16 @@ class Training:
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         return parts
+
+    def advance(self, parts: list[PartResult], interrupted: bool) -> bool:
+        """Counts the step; whether any process is `interrupted`. Raises FloatingPointError for a wild loss."""
+        self.state.step += 1
+        self.state.audio_seconds += self.task.seconds_per_step * self.accelerator.num_processes
+        diverged = self.state.step % CHECK_STEPS == 0 and not parts[-1].loss.isfinite()
+        interrupted, diverged = self.agreement.any(interrupted, diverged)
+        if diverged:
+            raise FloatingPointError("the loss is not a finite number")
+        return interrupted
 
     def validate(self) -> None:
         """Measures the averaged network, saves it, writes the record."""

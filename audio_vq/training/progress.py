@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,6 +79,11 @@ class ProgressLine:
             figures = "  ".join(f"{k} {v:.3f}" for k, v in record["valid"].items() if isinstance(v, float))
             codes = f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
             self.console.print(f"validation at step {record['step']}: {figures}{codes}", markup=False)
+
+    def interrupted(self, state: TrainingState, folder: Path) -> None:
+        if self.enabled:
+            kept = f"{folder} keeps step {state.step}"
+            self.console.print(f"audio-vq: interrupted; {kept}, and the same command goes on from there", markup=False)
 
 
 def _clock(seconds: float) -> str:
