@@ -181,7 +181,8 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
         raise UserError(f"{file}: {error}") from None
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"{file} does not fit this version of audio_vq: {first}") from None
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(f"{file} does not fit this version of audio_vq: {key}{first}") from None
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:

@@ -1,7 +1,10 @@
 import json
+import os
+import stat
 
 import pytest
 import torch
+from huggingface_hub import errors
 from test_vqvae import tiny_config
 
 from audio_vq.checkpoint import CheckpointInfo, read_info, resolve_checkpoint, save_checkpoint
@@ -9,6 +12,8 @@ from audio_vq.config import as_dict
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.pretrained import VQVAE
+
+OURS = ("config.json", "model.safetensors", "README.md")
 
 
 @pytest.fixture
@@ -29,6 +34,41 @@ def test_round_trip(checkpoint, tmp_path):
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
     assert again.fingerprint == model.fingerprint
+
+
+def test_saving_replaces_our_three_files_and_nothing_else(checkpoint, tmp_path):
+    model = VQVAE.from_pretrained(checkpoint)
+    (checkpoint / "notes.txt").write_text("mine")
+    (checkpoint / "model.safetensors").write_bytes(b"")
+    model.save_pretrained(checkpoint)
+    assert (checkpoint / "notes.txt").read_text() == "mine"
+    assert VQVAE.from_pretrained(checkpoint).fingerprint == model.fingerprint
+    (tmp_path / "clone" / ".git").mkdir(parents=True)
+    model.save_pretrained(tmp_path / "clone")
+    assert {path.name for path in (tmp_path / "clone").iterdir()} == {".git", *OURS}
+
+
+@pytest.mark.parametrize("content", ["thesis.tex", "config.json", "README.md"])
+def test_other_folders_are_refused_and_stay(checkpoint, tmp_path, content):
+    model = VQVAE.from_pretrained(checkpoint)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / content).write_text("{}")
+    with pytest.raises(UserError, match=f"home holds {content}; expected a new folder"):
+        model.save_pretrained(tmp_path / "home")
+    assert [path.name for path in (tmp_path / "home").iterdir()] == [content]
+    with pytest.raises(UserError, match="is a file"):
+        model.save_pretrained(tmp_path / "home" / content)
+
+
+def test_the_umask_decides_who_reads_weights(checkpoint, tmp_path):
+    before = os.umask(0o027)
+    try:
+        VQVAE.from_pretrained(checkpoint).save_pretrained(tmp_path / "copy")
+    finally:
+        os.umask(before)
+    assert {name: stat.S_IMODE((tmp_path / "copy" / name).stat().st_mode) for name in OURS} == dict.fromkeys(
+        OURS, 0o640
+    )
 
 
 def test_a_run_folder_means_its_best(checkpoint, tmp_path):
@@ -53,6 +93,81 @@ def test_a_damaged_config_is_told(checkpoint, damage):
     (checkpoint / "config.json").write_text(damage)
     with pytest.raises(UserError, match=r"config\.json"):
         VQVAE.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("kind", None), ("kind", "gan"), ("config", []), ("speakers", {}), ("speakers", []), ("speakers", [1]),
+        ("data", "x"), ("training", None), ("versions", ...), ("config", ...), ("speakers", ...), ("data", ...),
+    ],
+)  # fmt: skip
+def test_a_config_that_lacks_something_is_one_line(checkpoint, entry, value):
+    content = json.loads((checkpoint / "config.json").read_text())
+    if value is ...:
+        del content[entry]
+    else:
+        content[entry] = value
+    (checkpoint / "config.json").write_text(json.dumps(content))
+    if entry == "versions":  # tells people only
+        assert VQVAE.from_pretrained(checkpoint).speakers == ("ann", "ben")
+        return
+    with pytest.raises(UserError, match=rf"{entry}|gan, expected"):
+        VQVAE.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("codebook_size", [0, -1, "many", None])
+def test_impossible_sizes_in_a_config_are_named(checkpoint, codebook_size):
+    content = json.loads((checkpoint / "config.json").read_text())
+    content["config"]["quantizer"]["codebook_size"] = codebook_size
+    (checkpoint / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"config\.json.*quantizer\.codebook_size"):
+        VQVAE.from_pretrained(checkpoint)
+
+
+def test_a_prior_that_does_not_say_which_units_is_told(checkpoint):
+    content = json.loads((checkpoint / "config.json").read_text()) | {"kind": "prior"}
+    (checkpoint / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="lacks 'codebook_size'"):
+        read_info(checkpoint)
+
+
+def hub_answer(error, monkeypatch):
+    def snapshot_download(*_, **__):
+        asked.append(error)
+        raise error
+
+    asked = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_mistyped_path_is_not_asked_of_the_hub(tmp_path, monkeypatch):
+    asked = hub_answer(OSError("offline"), monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for name in ("runs/vtck", "./a/b", "~/model", "a/b/c", "a/", "/a/b", "one"):
+        with pytest.raises(UserError, match="does not exist"):
+            resolve_checkpoint(name)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errors.GatedRepoError, "access is restricted"),
+        (errors.RepositoryNotFoundError, "missing or private"),
+        (errors.HFValidationError, "no valid Hub id"),
+        (errors.LocalEntryNotFoundError, "cannot be reached"),
+        (errors.HfHubHTTPError, "cannot be reached"),
+    ],
+)
+def test_the_hubs_answers_are_told_apart(tmp_path, monkeypatch, error, said):
+    monkeypatch.chdir(tmp_path)
+    asked = hub_answer(error.__new__(error), monkeypatch)  # what they are made with differs between releases
+    with pytest.raises(UserError, match=said):
+        resolve_checkpoint("you/model")
+    assert asked
 
 
 def test_damaged_weights_are_told(checkpoint):

@@ -5,6 +5,7 @@ numba takes compiled code for current while the function's own file is unchanged
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**{"nogil": True, "error_model": "numpy", **options})(function)
-        dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - numba offers no other way in
+        with suppress(RuntimeError):  # neither beside the sources nor in the user's cache: compiled anew each time
+            dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - numba offers no other way in
         return dispatcher
 
     return decorate

@@ -91,8 +91,7 @@ class Training:
             self.state = self.run.load(self.network, self.optimizer, self.average)
         self.agreement = Agreement(self.accelerator, self.state.seconds)
         self.saved_at = self.agreement.seconds
-        # of the last validation; a finished run returns it unchanged
-        self.record = next(iter(self.run.metrics(before=self.state.step + 1)[-1:]), {})
+        self.record = self.run.records[-1] if self.run.records else {}  # a finished run returns it unchanged
         self.line = ProgressLine(enabled=self.accelerator.is_main_process)
 
     def set_learning_rate(self, factor: float) -> None:

@@ -68,6 +68,7 @@ class RunFolder:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
         self.metrics_file = folder / "metrics.jsonl"
+        self.records: list[dict[str, Any]] = []  # validations so far
 
     def has_checkpoint(self) -> bool:
         return bool(self._saved())
@@ -113,24 +114,24 @@ class RunFolder:
                 reasons.append(f"{folder} is damaged ({' '.join(str(error).split())[:200]})")
                 continue
             average.updates = state.average_updates
+            self.records = self._read_metrics(state.step)
             if reasons and PartialState().is_main_process:
                 print(f"{'; '.join(reasons)}; going on from {folder}, step {state.step}", file=sys.stderr)
             return state
         raise UserError(f"{'; '.join(reasons)}; no other checkpoint is left: give another run= folder")
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Drops validations of later steps, which will be made again, and lines that a kill has cut off."""
-        records = [*self.metrics(before=record["step"]), record]
-        atomic_write_text(self.metrics_file, "".join(json.dumps(each) + "\n" for each in records))
+        """Adds a validation; those of later steps than training went on from, and lines cut off by a kill, go."""
+        self.records.append(record)
+        atomic_write_text(self.metrics_file, "".join(json.dumps(each) + "\n" for each in self.records))
 
-    def metrics(self, before: int) -> list[dict[str, Any]]:
-        """The validations of earlier steps than `before`."""
+    def _read_metrics(self, until: int) -> list[dict[str, Any]]:
+        """The validations up to a step."""
         records = []
-        lines = self.metrics_file.read_bytes().splitlines() if self.metrics_file.exists() else []
-        for line in lines:
+        for line in self.metrics_file.read_bytes().splitlines() if self.metrics_file.exists() else []:
             with suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
-                if record["step"] < before:
+                if record["step"] <= until:
                     records.append(record)
         return records
 
