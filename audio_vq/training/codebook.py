@@ -67,7 +67,8 @@ class CodebookSchedule:
         latents = torch.cat(batches)
         if not latents.isfinite().all():
             raise FloatingPointError("the encoder's outputs are not finite numbers")
-        kmeans = MiniBatchKMeans(quantizer.codebook_size, random_state=self.seed, n_init=3, batch_size=2048)
+        seed = self.seed % 2**32  # scikit-learn takes no larger ones
+        kmeans = MiniBatchKMeans(quantizer.codebook_size, random_state=seed, n_init=3, batch_size=2048)
         clusters = kmeans.fit(latents.cpu().numpy())
         sizes = torch.from_numpy(clusters.labels_).long().bincount(minlength=quantizer.codebook_size)
         counts = sizes / len(batches) * accelerator.num_processes  # in a step
