@@ -1,16 +1,16 @@
-"""Waveforms: read, write, resample, trim, mu-law, log-mel.
+"""Waveforms: read, write, remove offsets, resample, trim, mu-law, log-mel.
 
 Here a waveform is a float32 numpy array of shape `(time,)` with values in [-1, 1]; only mu-law works on
-tensors. The one place in the core that imports soundfile, librosa and torchaudio. The latter two and torch
-take seconds to load and are imported where they are used: workers that prepare a corpus need no torch.
+tensors. The one place in the core that imports soundfile, librosa and torchaudio. The latter two, scipy.signal and
+torch take seconds to load and are imported where they are used: workers that prepare a corpus need no torch.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ Waveform = npt.NDArray[np.float32]
 PCM_SCALE = 32768  # 16-bit full scale
 OPUS_RATE = 16_000  # Hz, one of the rates Opus has
 BLOCK_SECONDS = 10.0  # of a file that is read in blocks
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz, of recordings
+OFFSET_HZ = 5.0  # below it, what changes is no sound
+OFFSET_SECONDS = 0.03  # of a beginning that tells the offset: some periods of a voice, less than live input waits for
 FRAME_SECONDS = 0.025  # long enough for a period of the lowest voice, short against a phone
 FRAME_HOP_SECONDS = 0.005
 MEL_FLOOR = 1e-5  # magnitude, -100 dB: digital silence stays finite
@@ -51,15 +54,18 @@ class Trimmed:
 def read_audio(path: str | Path, sample_rate: int | None = None) -> Audio:
     """Read a file as one channel, resampled to `sample_rate` where given.
 
-    Channels are averaged. A float file that exceeds full scale is scaled down to it, never clipped.
+    Channels are averaged, a constant offset is removed. A float file that exceeds full scale is scaled down to it,
+    never clipped.
 
     Raises:
         UserError: no such file, not audio, no samples, or NaN or infinite samples.
     """
     with _opened(Path(path)) as file:
+        waveform = np.concatenate(list(_mono_blocks(file, Path(path))))
         rate = sample_rate or file.samplerate
-        waveform = np.concatenate(list(_mono_blocks(file, Path(path), rate)))
-    waveform /= np.float32(full_scale(float(np.abs(waveform).max())))
+        waveform -= waveform.mean(dtype=np.float64)  # before resampling, whose filters would ring at the ends
+        waveform = resample(waveform, file.samplerate, rate)
+    waveform /= np.float32(max(1.0, np.abs(waveform).max()))
     return Audio(waveform, rate)
 
 
@@ -78,18 +84,44 @@ def is_audio(path: Path) -> bool:
 
 
 def audio_blocks(path: str | Path, sample_rate: int) -> Iterator[Waveform]:
-    """What `read_audio` returns, in blocks, so that an hour never lies in memory; not yet scaled by `full_scale`.
+    """A file in blocks, so that an hour never lies in memory, as `at_rate` makes them; not brought within full scale.
 
     Raises:
         UserError: as `read_audio`, when the fault is met.
     """
     with _opened(Path(path)) as file:
-        yield from _mono_blocks(file, Path(path), sample_rate)
+        yield from at_rate(_mono_blocks(file, Path(path)), file.samplerate, sample_rate)
 
 
-def full_scale(peak: float) -> float:
-    """What a recording of this peak is divided by: 1 unless it exceeds full scale."""
-    return max(1.0, peak)
+def at_rate(blocks: Iterable[Waveform], from_rate: int, to_rate: int) -> Iterator[Waveform]:
+    """A recording's blocks of any length → the same without a constant offset, resampled.
+
+    Raises:
+        UserError: a sample rate that no recording has.
+    """
+    resampler, offset = StreamResampler(from_rate, to_rate), OffsetFilter(from_rate)
+    for block in blocks:
+        yield resampler.feed(offset.feed(block))
+    yield resampler.feed(offset.finish())
+    yield resampler.finish()
+
+
+def checked_waveform(waveform: npt.ArrayLike) -> Waveform:
+    """As float32 `(time,)`; 16-bit integers are brought to [-1, 1].
+
+    Raises:
+        UserError: other shapes or types, no samples, NaN or infinite samples.
+    """
+    array = np.asarray(waveform)
+    if array.ndim != 1 or array.size == 0:
+        raise UserError(f"waveform of shape {array.shape}; expected (time,) with at least one sample")
+    if array.dtype == np.int16:
+        return from_pcm16(array)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"waveform of {array.dtype}; expected floating-point samples in [-1, 1], or int16")
+    if not np.isfinite(array).all() or np.abs(array).max() > np.finfo(np.float32).max:
+        raise UserError("the waveform holds NaN or infinite samples")
+    return array.astype(np.float32)
 
 
 @contextmanager
@@ -98,7 +130,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise UserError(f"{path} is a folder, expected an audio file")
     try:
         # an open file, not its name: libsndfile then judges by content, whatever the suffix
-        with path.open("rb") as binary, soundfile.SoundFile(binary) as file:
+        with path.open("rb") as binary, soundfile.SoundFile(_seekable(binary)) as file:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -111,32 +143,54 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         ) from error
 
 
-def _mono_blocks(file: soundfile.SoundFile, path: Path, sample_rate: int) -> Iterator[Waveform]:
-    """Channels averaged, resampled; at least one sample in all."""
-    resampler = StreamResampler(file.samplerate, sample_rate)
+def _seekable(binary: BinaryIO) -> BinaryIO:
+    """Formats are read by going back and forth, which a pipe cannot."""
+    return binary if binary.seekable() else io.BytesIO(binary.read())
+
+
+def _mono_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Waveform]:
+    """Channels averaged; at least one sample in all."""
     size = round(BLOCK_SECONDS * file.samplerate)
     empty = True
     while len(channels := file.read(size, dtype="float32", always_2d=True)):  # (time, channels)
         if not np.isfinite(channels).all():
             raise UserError(f"{path} holds NaN or infinite samples; export it again")
         empty = False
-        yield resampler.feed(channels.mean(axis=1, dtype=np.float32))
+        yield channels.mean(axis=1, dtype=np.float32)
     if empty:
         raise UserError(f"{path} holds no samples; expected recorded audio")
-    yield resampler.finish()
 
 
-def write_audio(path: str | Path, waveform: Waveform, sample_rate: int) -> None:
+def write_audio(path: str | Path, waveform: Waveform, sample_rate: int, comment: str = "") -> None:
     """Write 16-bit WAV or FLAC, as the suffix says; the file appears whole or not at all.
+
+    `comment` is kept in the file, see `read_comment`.
 
     Raises:
         UserError: another suffix.
     """
     path = Path(path)
-    if path.suffix.lower() not in {".wav", ".flac"}:
+    container = path.suffix.lower().removeprefix(".")
+    if container not in {"wav", "flac"}:
         raise UserError(f"{path}: audio is written as .wav or .flac, not {path.suffix or 'without a suffix'}")
+    buffer = io.BytesIO()  # the library is told nothing of a full disk
+    with soundfile.SoundFile(buffer, "w", sample_rate, 1, "PCM_16", format=container) as file:
+        if comment and container == "flac":
+            file.comment = comment
+        file.write(to_pcm16(waveform))
+        if comment and container == "wav":  # behind the samples: readers that know no chunks find them after 44 bytes
+            file.comment = comment
     with atomic_path(path) as temporary:
-        soundfile.write(temporary, to_pcm16(waveform), sample_rate, subtype="PCM_16")
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def read_comment(path: Path) -> str:
+    """What `write_audio` was given; empty for files without comment and for what is not audio."""
+    try:
+        with path.open("rb") as binary, soundfile.SoundFile(binary) as file:
+            return str(file.comment)
+    except (OSError, soundfile.LibsndfileError):
+        return ""
 
 
 def flac_bytes(waveform: Waveform, sample_rate: int) -> bytes:
@@ -172,10 +226,55 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
     return np.concatenate([resampler.feed(waveform), resampler.finish()])
 
 
+class OffsetFilter:
+    """Takes a constant offset from a waveform that comes in blocks: the same samples, however it is cut.
+
+    A high-pass far below speech (first order, 5 Hz) that begins as if what the first 30 ms have on average had been
+    there always: the result does not depend on the offset, not even at the beginning. It follows an offset that drifts,
+    and needs no future, so that it is the same live.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        pole = np.exp(-2 * np.pi * OFFSET_HZ / sample_rate)
+        gain = (1 + pole) / 2  # 1 at the highest frequency
+        self._coefficients = [gain, -gain], [1.0, -pole]
+        self._needed = round(OFFSET_SECONDS * sample_rate)
+        self._beginning = np.zeros(0, np.float32)
+        self._state: npt.NDArray[np.float64] | None = None  # once the beginning has been heard
+
+    def feed(self, waveform: Waveform) -> Waveform:
+        """As much as was fed, but nothing before the first 30 ms are there."""
+        if self._state is not None:
+            return self._filtered(waveform)
+        self._beginning = np.concatenate([self._beginning, waveform])
+        return self._begin() if len(self._beginning) >= self._needed else np.zeros(0, np.float32)
+
+    def finish(self) -> Waveform:
+        """What is still held back of a waveform that was shorter."""
+        return np.zeros(0, np.float32) if self._state is not None else self._begin()
+
+    def _begin(self) -> Waveform:
+        beginning, (zeros, _) = self._beginning, self._coefficients
+        offset = beginning[: self._needed].mean(dtype=np.float64) if len(beginning) else 0.0
+        self._state, self._beginning = np.array([zeros[1] * offset]), np.zeros(0, np.float32)
+        return self._filtered(beginning)
+
+    def _filtered(self, waveform: Waveform) -> Waveform:
+        from scipy.signal import lfilter
+
+        if not len(waveform):
+            return waveform
+        samples, self._state = lfilter(*self._coefficients, waveform.astype(np.float64), zi=self._state)
+        return samples.astype(np.float32)
+
+
 class StreamResampler:
     """`resample` for a waveform that comes in blocks: the same samples, however it is cut."""
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
+        for rate in (from_rate, to_rate):
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                raise UserError(f"a sample rate of {rate} Hz; expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
         self.from_rate, self.to_rate = from_rate, to_rate
         self._received, self._given = 0, 0  # samples in and out
         self._stream = None

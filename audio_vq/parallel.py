@@ -7,9 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import wait
 from typing import TypeVar
+
+from audio_vq.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -46,6 +49,10 @@ def _ahead(
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed, most likely for want of memory; repeat the command with fewer --workers"
+            ) from None
         finally:
             for future in pending:
                 future.cancel()

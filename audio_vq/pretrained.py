@@ -6,10 +6,8 @@ units = model.encode(waveform, sample_rate)
 audio = model.decode(units, speaker="p226")
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import resample
+from audio_vq.audio import Waveform, at_rate
 from audio_vq.checkpoint import (
     CheckpointInfo,
     config_from,
@@ -27,19 +25,19 @@ from audio_vq.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
-from audio_vq.codec.decode import SamplingOptions, sample_each
-from audio_vq.codec.encode import ChunkEncoder, IncrementalEncoder
-from audio_vq.codec.prior import sample_units
+from audio_vq.codec.codec import Codec
+from audio_vq.codec.conversion import Conversion, convert_all
+from audio_vq.codec.decode import decode_each
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.encode import encode_sources
+from audio_vq.codec.encoder import IncrementalEncoder
 from audio_vq.codec.sampler import choose_precision
-from audio_vq.codec.streaming import StreamState, WaveformStream
-from audio_vq.config import ModelConfig, PriorConfig
+from audio_vq.codec.source import Source, array_source
+from audio_vq.codec.streaming import StreamState, WaveformStream, stream_of
+from audio_vq.config import ModelConfig
 from audio_vq.errors import UserError
-from audio_vq.loudness import LoudnessMeter
-from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
-
-Waveform = npt.NDArray[np.float32]
-Units = npt.NDArray[np.int64]
+from audio_vq.units import Units
 
 
 class VQVAE:
@@ -57,13 +55,14 @@ class VQVAE:
         self.config = config
         self.info = info
         self.device = torch.device(device)
-        self.precision = choose_precision(precision)  # of the decoder's weights when it samples on a CPU
+        # the decoder's weights when it samples on a CPU
+        self.codec = Codec(self.network, info.data.get("loudness_db"), choose_precision(precision))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: str = "auto") -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
 
-        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32, bfloat16 or int8.
+        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32 or int8.
 
         Raises:
             UserError: it is none of these, or damaged.
@@ -115,47 +114,42 @@ class VQVAE:
     @property
     def fingerprint(self) -> str:
         """Identifies encoder and codebook: a prior fits the units of one fingerprint only."""
-        digest = hashlib.sha256()
-        for part in (self.network.encoder, self.network.quantizer):
-            for tensor in part.state_dict().values():
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return self.codec.fingerprint
 
     @property
     def loudness_db(self) -> float | None:
         """Of the training corpus, to which input is brought; None: as recorded."""
-        return self.info.data.get("loudness_db")
+        return self.codec.loudness_db
 
     def speaker_index(self, name: str) -> int:
         """Raises UserError, with the known names, for one that is not among them."""
         return self.info.speaker_index(name)
 
-    @cached_property
-    def chunk_encoder(self) -> ChunkEncoder:
-        """The encoder as recordings of any length, files and live input go through it."""
-        return ChunkEncoder(self.network)
-
     def latents(
         self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True
     ) -> npt.NDArray[np.float32]:
         """Encoder outputs before quantisation, `(dim, num_units)`; arguments as for `encode`."""
-        levelled = self._levelled(waveform, sample_rate, match_level)
-        pieces = [latents for _, latents in self.chunk_encoder.latents(self.chunk_encoder.cut([levelled]))]
-        return np.concatenate(pieces, axis=1)
+        sources = [_source(waveform, sample_rate)]
+        (encoding,) = encode_sources(self.codec, sources, match_level=match_level, with_latents=True)
+        assert encoding.latents is not None
+        return encoding.latents
 
     def encode(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> Units:
         """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
 
-        A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends.
-        For recordings in files, however long, see `audio_vq.codec.source`.
+        A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends, and
+        the same as an array and as a file. For many recordings see `audio_vq.codec.encode`.
 
         Args:
-            waveform: `(time,)` in [−1, 1].
+            waveform: `(time,)` in [−1, 1]; what exceeds it is scaled down.
             sample_rate: of the waveform; resampled where the model's is another.
             match_level: first bring speech to the loudness of the training corpus, in steps of a decibel.
+
+        Raises:
+            UserError: another shape, no samples, NaN or infinite samples, an impossible sample rate.
         """
-        levelled = self._levelled(waveform, sample_rate, match_level)
-        return np.concatenate([units for _, units in self.chunk_encoder.units(self.chunk_encoder.cut([levelled]))])
+        (encoding,) = encode_sources(self.codec, [_source(waveform, sample_rate)], match_level=match_level)
+        return encoding.sequence.units
 
     def encode_stream(self, blocks: Iterable[Waveform], gain: float = 1.0) -> Iterator[int]:
         """Units of a recording that is still going on, each as soon as it is certain; those of `encode` in the end.
@@ -164,9 +158,9 @@ class VQVAE:
             blocks: of any length, at the model's sample rate. They are read one at a time and may be late.
             gain: in place of level matching, which would have to know the whole recording.
         """
-        encoder = IncrementalEncoder(self.chunk_encoder, gain)
-        for block in blocks:
-            yield from encoder.feed(block).tolist()
+        encoder = IncrementalEncoder(self.codec.chunk_encoder)
+        for block in at_rate(blocks, self.sample_rate, self.sample_rate):
+            yield from encoder.feed(block * np.float32(gain)).tolist()
         yield from encoder.finish().tolist()
 
     def decode(
@@ -197,21 +191,13 @@ class VQVAE:
 
         `streams` numbers the random streams, for other draws of the same units; by default all are 0, as in `decode`.
         """
+        streams = [0] * len(units) if streams is None else streams
+        if not len(units) == len(speakers) == len(streams):
+            raise UserError(f"{len(units)} unit sequences, {len(speakers)} speakers and {len(streams)} streams")
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        ended = dict(self.decode_each(units, speakers, options, streams or [0] * len(units)))
-        return [ended[index] for index in range(len(units))]
-
-    def decode_each(
-        self,
-        units: Sequence[Units | Sequence[int]],
-        speakers: Sequence[str],
-        options: SamplingOptions,
-        streams: Sequence[int],
-    ) -> Iterator[tuple[int, Waveform]]:
-        """As `decode_many`, but yields (number of the sequence, waveform) when it is done."""
         voices = [self.speaker_index(name) for name in speakers]
-        latents = [self._lookup(sequence) for sequence in units]
-        yield from sample_each(self.network.wavenet, latents, voices, options, streams, self.precision)
+        ended = dict(decode_each(self.codec, units, voices, options, streams))
+        return [ended[index] for index in range(len(units))]
 
     def decode_stream(
         self,
@@ -223,14 +209,11 @@ class VQVAE:
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late.
 
-        A block holds `BLOCK_UNITS` units (`codec/conditioning.py`) and is made when the units after it that its
+        A block holds `BLOCK_UNITS` units (`codec/decode.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
         stream = self.stream(speaker, temperature, top_p, seed)
-        for unit in units:
-            block = stream.push([self._checked([unit])[0]])
-            if len(block):
-                yield block
+        yield from stream.blocks(int(self.codec.checked([unit])[0]) for unit in units)
         last = stream.finish()
         if len(last):
             yield last
@@ -248,44 +231,35 @@ class VQVAE:
         With `state` the other arguments are the state's.
         """
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        codebook, voice = self.network.quantizer.codebook, self.speaker_index(speaker)
-        return WaveformStream(self.network.wavenet, codebook, voice, options, self.precision, state)
+        return stream_of(self.codec, self.speaker_index(speaker), options, state)
 
-    def convert(self, waveform: Waveform | Tensor, sample_rate: int, speaker: str, seed: int = 0) -> Waveform:
-        """Says what a recording says in another speaker's voice; same duration, at the model's sample rate."""
-        num_samples = math.ceil(len(waveform) * self.sample_rate / sample_rate)
-        return self.decode(self.encode(waveform, sample_rate), speaker, seed=seed)[:num_samples]
+    def convert(
+        self,
+        waveform: Waveform | Tensor,
+        sample_rate: int,
+        speaker: str,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> Waveform:
+        """Says what a recording says in another speaker's voice; same duration, at the model's sample rate.
+
+        The samples are those of `audio-vq convert`, which cuts long recordings in pauses to speak the pieces at once.
+        """
+        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        wanted = Conversion(_source(waveform, sample_rate), (self.speaker_index(speaker),))
+        (converted,) = convert_all(self.codec, [wanted], options)
+        return converted.waveform
 
     def conditioning_bits(self, waveforms: Tensor, speakers: Tensor) -> ConditioningBits:
         """What units and speaker are worth to the decoder; see `VQVAEModel.conditioning_bits`."""
         return self.network.conditioning_bits(waveforms.to(self.device), speakers.to(self.device), len(self.speakers))
 
-    def _lookup(self, units: Units | Sequence[int]) -> Tensor:
-        """Codebook vectors `(dim, num_units)`."""
-        array = self._checked(units)
-        return self.network.quantizer.lookup(torch.from_numpy(array)[None].to(self.device))[0]
 
-    def _checked(self, units: Units | Sequence[int]) -> Units:
-        """Raises UserError for units that are not the codebook's."""
-        array = np.asarray(units, dtype=np.int64)
-        if array.ndim != 1 or array.size == 0:
-            raise UserError(f"units of shape {array.shape}; expected a sequence of at least one")
-        if array.min() < 0 or array.max() >= self.codebook_size:
-            raise UserError(
-                f"units from {array.min()} to {array.max()} do not fit a codebook of {self.codebook_size} "
-                f"(0 to {self.codebook_size - 1}); they come from another model"
-            )
-        return array
-
-    def _levelled(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool) -> Waveform:
-        """At the model's sample rate and, where wanted, the loudness of its training corpus."""
-        array = np.asarray(waveform, dtype=np.float32)
-        if array.ndim != 1 or array.size == 0:
-            raise UserError(f"waveform of shape {array.shape}; expected (time,) with at least one sample")
-        array = resample(array, sample_rate, self.sample_rate)
-        if match_level and self.loudness_db is not None:
-            array = array * np.float32(LoudnessMeter().add(array).whole_decibel_gain(self.loudness_db))
-        return array
+def _source(waveform: Waveform | Tensor, sample_rate: int) -> Source:
+    if isinstance(waveform, Tensor):
+        waveform = waveform.detach().float().cpu().numpy()
+    return array_source(waveform, sample_rate)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -297,58 +271,3 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; give cpu or auto")
     return torch.device(name)
-
-
-class UnitPrior:
-    """A trained prior p(units | speaker)."""
-
-    def __init__(
-        self,
-        network: PriorModel,
-        config: PriorConfig,
-        info: CheckpointInfo,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.network = network.eval().requires_grad_(False).to(device)
-        self.config = config
-        self.info = info
-        self.device = torch.device(device)
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "UnitPrior":
-        """As `VQVAE.from_pretrained`."""
-        folder = resolve_checkpoint(name)
-        info = read_info(folder, kind="prior")
-        config = config_from(PriorConfig, info.config, folder / "config.json")
-        network = build_prior(config, int(info.data["codebook_size"]), len(info.speakers))
-        load_weights(folder, network)
-        return cls(network, config, info, resolve_device(device))
-
-    @property
-    def unit_rate_hz(self) -> float:
-        return float(self.info.data["unit_rate_hz"])
-
-    def check_units_of(self, model: VQVAE) -> None:
-        """Raises UserError unless the prior was trained on this model's units."""
-        if self.info.data["fingerprint"] != model.fingerprint:
-            raise UserError(
-                "the prior was trained on the units of another checkpoint; give the one it was trained with"
-            )
-
-    def sample(
-        self,
-        speaker: str,
-        seconds: float,
-        count: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-    ) -> list[Units]:
-        """Draws `count` unit sequences `(seconds · unit rate,)` in the manner of a speaker."""
-        speaker_index = self.info.speaker_index(speaker)
-        if seconds <= 0:
-            raise UserError(f"{seconds} seconds; expected a duration above zero")
-        num_units = max(1, round(seconds * self.unit_rate_hz))
-        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        voice = torch.full((count,), speaker_index, device=self.device)
-        return list(sample_units(self.network, voice, num_units, options))

@@ -1,6 +1,6 @@
 """Pure functions on unit sequences, and the files that hold them.
 
-A unit sequence is an integer array, `(time,)` or, with grouped codebooks, `(groups, time)`.
+A unit sequence is an integer array `(time,)`.
 """
 
 import io
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_write_bytes, atomic_write_text
+from audio_vq.files import atomic_write_bytes, atomic_write_text, safe_name
 
-_FIELDS = ("id", "speaker", "sample_rate", "hop_length", "num_samples")  # all but the units
+Units = npt.NDArray[np.int64]  # (time,)
+
+_FIELDS = ("id", "speaker", "sample_rate", "hop_length", "num_samples", "fingerprint")  # all but the units
 _MOST = 2**31  # no codebook is larger
 
 
@@ -25,12 +28,13 @@ _MOST = 2**31  # no codebook is larger
 class UnitSequence:
     """The units of one recording."""
 
-    id: str
+    id: str  # may name a file or, with /, one inside folders
     speaker: str
     sample_rate: int  # Hz, of the waveform
     hop_length: int  # waveform samples per unit
     num_samples: int  # of the waveform, so that decoding can end where the recording did
-    units: np.ndarray  # (time,) or (groups, time), int64
+    units: Units
+    fingerprint: str = ""  # of the encoder and codebook that made them; empty where unknown
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def read_units(path: Path) -> tuple[UnitSequence, ...]:
         lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file; expected JSON Lines of units (or .npz)") from error
-    return tuple(_parse_line(f"{path}, line {n}", line) for n, line in enumerate(lines, 1) if line.strip())
+    return _distinct(path, (_parse_line(f"{path}, line {n}", line) for n, line in enumerate(lines, 1) if line.strip()))
 
 
 def write_units(path: Path, sequences: Iterable[UnitSequence]) -> None:
@@ -153,18 +157,39 @@ def _json_line(sequence: UnitSequence) -> str:
 def _parse_line(place: str, line: str) -> UnitSequence:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: not JSON ({error.msg}); expected one object per line") from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, lists in lists in lists
+        raise UserError(f"{place}: not JSON ({error}); expected one object per line") from error
     if not isinstance(record, dict):
         raise UserError(f"{place}: expected an object with {', '.join(_FIELDS)}, units")
+    return _sequence(place, record)
+
+
+def _sequence(place: str, record: dict[str, Any]) -> UnitSequence:
     return UnitSequence(
-        id=_text(place, record, "id"),
+        id=_safe_id(place, _text(place, record, "id")),
         speaker=_text(place, record, "speaker"),
         sample_rate=_whole_number(place, record, "sample_rate", least=1),
         hop_length=_whole_number(place, record, "hop_length", least=1),
         num_samples=_whole_number(place, record, "num_samples", least=0),
         units=_unit_array(place, record.get("units")),
+        fingerprint=_text(place, {"fingerprint": "", **record}, "fingerprint"),
     )
+
+
+def _safe_id(place: str, name: str) -> str:
+    """An id that may have come from anybody leads nowhere but below the folder of results."""
+    for part in name.split("/"):
+        safe_name(part, f"{place}: id {name!a}, part")
+    return name
+
+
+def _distinct(path: Path, sequences: Iterable[UnitSequence]) -> tuple[UnitSequence, ...]:
+    by_id: dict[str, UnitSequence] = {}
+    for sequence in sequences:
+        if sequence.id in by_id:
+            raise UserError(f"{path}: the id {sequence.id!r} occurs twice; give each sequence its own")
+        by_id[sequence.id] = sequence
+    return tuple(by_id.values())
 
 
 def _text(place: str, record: dict[str, Any], key: str) -> str:
@@ -182,22 +207,16 @@ def _whole_number(place: str, record: dict[str, Any], key: str, least: int) -> i
 
 
 def _unit_array(place: str, value: Any) -> np.ndarray:
-    expected = f"{place}: units must be a list of whole numbers from 0, or one such list per group"
-    groups = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
-    for group in groups:
-        if not isinstance(group, list) or not all(type(unit) is int and 0 <= unit < _MOST for unit in group):
-            raise UserError(expected)
-    if len({len(group) for group in groups}) != 1:
-        raise UserError(expected)
+    if not isinstance(value, list) or not all(type(unit) is int and 0 <= unit < _MOST for unit in value):
+        raise UserError(f"{place}: units must be a list of whole numbers from 0")
     return np.array(value, dtype=np.int64)
 
 
 def _npz_bytes(sequences: tuple[UnitSequence, ...]) -> bytes:
-    """Every field as one array over the sequences; units laid end to end, `groups` 0 where there are none."""
+    """Every field as one array over the sequences; units laid end to end."""
     arrays: dict[str, Any] = {name: np.array([getattr(each, name) for each in sequences]) for name in _FIELDS}
-    arrays["groups"] = np.array([each.units.shape[0] if each.units.ndim == 2 else 0 for each in sequences])
     arrays["lengths"] = np.array([each.units.size for each in sequences])
-    arrays["units"] = np.concatenate([np.zeros(0, np.int64), *(each.units.ravel() for each in sequences)])
+    arrays["units"] = np.concatenate([np.zeros(0, np.int64), *(each.units for each in sequences)])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -209,11 +228,15 @@ def _read_npz(path: Path) -> tuple[UnitSequence, ...]:
         raise UserError(not_ours)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            fields = [arrays[name].tolist() for name in _FIELDS]
+            columns = [arrays[name].tolist() for name in _FIELDS]
             ends = np.cumsum(arrays["lengths"].astype(np.int64))
-            flat = np.split(arrays["units"], ends[:-1])
-            groups = arrays["groups"].astype(np.int64)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            units = [each.tolist() for each in np.split(arrays["units"], ends[:-1])]
+    except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise UserError(not_ours) from error
-    shaped = (each.reshape(count, -1) if count else each for each, count in zip(flat, groups, strict=False))
-    return tuple(UnitSequence(*row) for row in zip(*fields, shaped, strict=False))
+    records = [dict(zip(_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
+    places = (f"{path}, sequence {number}" for number in range(1, len(records) + 1))
+    sequences = [
+        _sequence(place, {**record, "units": each})
+        for place, record, each in zip(places, records, units, strict=False)  # of none, numpy makes one empty part
+    ]
+    return _distinct(path, sequences)

@@ -1,6 +1,11 @@
 """Settings every test shares."""
 
+import os
 from pathlib import Path
+
+# before NumPy is imported: tests run side by side, and threads of BLAS that wait for each other cost ten times the work
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -158,6 +158,28 @@ def test_mistakes(reports, tiny_corpus, tmp_path):
     assert "give one of them" in mistake("analyze", "--compare", "--sweep", *reports, *out)
     assert "no folder that audio-vq analyze has written" in mistake("analyze", "--sweep", reports[0], "runs/x", *out)
     assert "--alignments is missing" in mistake("analyze", "--sweep", reports[0], "runs/x", tiny_corpus, *out)
-    (reports[1] / "metrics.json").write_text("{}")
-    assert "not of audio-vq analyze" in mistake("analyze", "--compare", *reports, *out)
+    for seed in (-1, 2**64):
+        _, err = call("analyze", "a", tiny_corpus, "--alignments", tmp_path, "--seed", seed, *out, code=2)
+        assert "--seed" in err
+    assert "not a folder" in mistake("analyze", "--compare", *reports, "--out", reports[0] / "metrics.json")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{}", "not of audio-vq analyze"),
+        ("[1]", "not of audio-vq analyze"),
+        ("", "not valid JSON"),
+        ('{"unit_rate_hz": 50, "codebook_size": null}', "no codebook_size"),
+        ('{"unit_rate_hz": 50, "codebook_size": "many"}', "codebook_size is ['many'], expected a number"),
+        ('{"unit_rate_hz": NaN, "codebook_size": 8}', "unit_rate_hz is [nan]"),
+        ('{"unit_rate_hz": 50, "codebook_size": 8, "phones": {"accuracy": true}}', "phones.accuracy is [True]"),
+        ('{"unit_rate_hz": 50, "codebook_size": 8, "phones": {"ci95": [0.1]}}', "expected a list of 2 numbers"),
+    ],
+)
+def test_damaged_reports(reports, tmp_path, content, complaint):
+    (reports[1] / "metrics.json").write_text(content)
+    for kind in ("--compare", "--sweep"):
+        assert complaint in mistake("analyze", kind, *reports, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -262,6 +262,14 @@ def test_the_same_analysis_draws_the_same_page(analysis, page):
     assert len(again) == len(page)
 
 
+def test_labels_of_any_signs_are_drawn():
+    """Neither mathematics, nor markup, nor missing from matplotlib's font."""
+    scores = [plots.Score(name, 0.5) for name in ("$x_{", "a$b$", "</svg><script>", "拼音", "ʃ\\frac")]
+    svg = plots.to_svg(plots.draw_scores(scores, [], "share"), "a", "A")
+    texts = {"".join(each.itertext()).strip() for each in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    assert {score.name for score in scores} <= texts
+
+
 def test_figures_do_not_depend_on_the_backend_nor_on_the_users_style(tmp_path):
     """A notebook's MPLBACKEND is not installed where its commands run."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")

@@ -1,5 +1,9 @@
 """Waveforms in and out: every promise of audio.py against an independent computation."""
 
+import os
+import resource
+import threading
+
 import librosa
 import numpy as np
 import pytest
@@ -11,19 +15,22 @@ from hypothesis import strategies as st
 from audio_vq.audio import (
     BLOCK_SECONDS,
     StreamResampler,
+    at_rate,
     audio_blocks,
+    checked_waveform,
     from_pcm16,
     log_mel,
     mu_law_decode,
     mu_law_encode,
     read_audio,
+    read_comment,
     resample,
     to_pcm16,
     trim_silence,
     write_audio,
 )
 from audio_vq.errors import UserError
-from audio_vq.loudness import LoudnessMeter, active_rms, normalise_loudness
+from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter, active_rms, normalise_loudness
 
 
 def tone(frequency, seconds, rate, amplitude=0.5):
@@ -84,13 +91,51 @@ def test_a_file_in_blocks_is_the_file(tmp_path):
     soundfile.write(tmp_path / "a.flac", np.stack([tone(200, seconds, rate), tone(300, seconds, rate)], 1), rate)
     blocks = list(audio_blocks(tmp_path / "a.flac", 16000))
     assert max(map(len, blocks)) <= BLOCK_SECONDS * 16000 + 1
-    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(tmp_path / "a.flac", 16000).waveform)
+    whole = at_rate([soundfile.read(tmp_path / "a.flac", dtype="float32")[0].mean(1)], rate, 16000)
+    np.testing.assert_array_equal(np.concatenate(blocks), np.concatenate(list(whole)))
+
+
+@given(st.lists(st.integers(0, 2000), max_size=8), st.sampled_from([0.0, 0.125, -0.5]), st.sampled_from([8000, 44100]))
+def test_an_offset_changes_nothing_however_the_waveform_is_cut(lengths, offset, rate):
+    """Not even at the ends: 2^-24 of the offset is what float32 rounds away, resampling at most doubles it."""
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(sum(lengths))).astype(np.float32)
+    blocks = np.split(waveform + np.float32(offset), np.cumsum(lengths))
+    plain, shifted = (np.concatenate(list(at_rate(each, rate, 16000))) for each in ([waveform], blocks))
+    assert len(plain) == len(shifted) == -(-len(waveform) * 16000 // rate)
+    np.testing.assert_allclose(shifted, plain, rtol=0, atol=2 * abs(offset) * 2**-24 + 1e-7 * (offset != 0))
+
+
+def test_removing_an_offset_leaves_speech_alone():
+    """At 100 Hz less than a third of a decibel, and nothing above but the tail of a wrong guess at the beginning."""
+    waveform = tone(100, 1, 16000)
+    heard = np.concatenate(list(at_rate([waveform], 16000, 16000)))
+    assert 0.97 < active_rms(heard) / active_rms(waveform) <= 1
+    high = tone(1000, 1, 16000)
+    np.testing.assert_allclose(np.concatenate(list(at_rate([high], 16000, 16000))), high, atol=0.01)
+
+
+def test_read_audio_takes_a_constant_offset_away(tmp_path):
+    waveform = tone(200, 0.5, 44100, 0.3)
+    soundfile.write(tmp_path / "a.wav", waveform + 0.4, 44100)
+    np.testing.assert_allclose(
+        read_audio(tmp_path / "a.wav", 16000).waveform, resample(waveform, 44100, 16000), atol=1e-4
+    )
 
 
 def test_a_float_file_above_full_scale_is_scaled_not_clipped(tmp_path):
     loud = tone(200, 0.1, 16000, amplitude=4)
     soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(tmp_path / "loud.wav").waveform, loud / np.abs(loud).max(), atol=1e-6)
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(200, 1, 16000), 16000)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "a.wav").read_bytes()))
+    writer.start()
+    heard = read_audio(tmp_path / "pipe").waveform
+    writer.join()
+    np.testing.assert_array_equal(heard, read_audio(tmp_path / "a.wav").waveform)
 
 
 def bad_files(folder):
@@ -118,6 +163,40 @@ def test_bad_files_are_named_with_their_fault(tmp_path, name, reason):
         read_audio(tmp_path / name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros((2, 3)), np.array([0, np.nan]), np.array([1e300]), ["a"]])
+def test_what_is_no_waveform(waveform):
+    with pytest.raises(UserError, match="waveform"):
+        checked_waveform(waveform)
+
+
+def test_sample_rates_that_no_recording_has():
+    for rate in (0, -16000, 10**9, float("nan")):
+        with pytest.raises(UserError, match="sample rate"):
+            resample(np.zeros(10, np.float32), rate, 16000)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_file_may_say_who_made_it(tmp_path, suffix):
+    file = tmp_path / f"a.{suffix}"
+    write_audio(file, tone(200, 0.1, 16000), 16000, comment="made by hand")
+    assert read_comment(file) == "made by hand"
+    assert soundfile.info(file).frames == 1600
+    write_audio(file, tone(200, 0.1, 16000), 16000)
+    assert read_comment(file) == read_comment(tmp_path / "none.wav") == ""
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    """As on a full disk, of which libsndfile says nothing that Python understands."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_audio(tmp_path / "a.wav", tone(200, 1, 16000), 16000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_suffixes_are_not_written(tmp_path):
@@ -174,6 +253,12 @@ def test_loudness_of_frames_by_hand():
     """A loud frame, one 20 dB below (counts) and one 40 dB below (a pause)."""
     waveform = np.repeat(np.array([0.5, 0.05, 0.005], np.float32), 400)
     assert active_rms(waveform) == pytest.approx(np.sqrt((0.5**2 + 0.05**2) / 2))
+
+
+def test_near_silence_is_not_raised_to_the_level_of_speech():
+    hiss = tone(200, 1, 16000, 1e-4)
+    assert 20 * np.log10(active_rms(normalise_loudness(hiss, -23)) / active_rms(hiss)) == pytest.approx(MAX_GAIN_DB)
+    assert LoudnessMeter().add(hiss).whole_decibel_gain(-23) == pytest.approx(10 ** (MAX_GAIN_DB / 20))
 
 
 def test_silence_has_no_level():

@@ -1,6 +1,10 @@
 """The command line as a user meets it: exit codes, one line on stderr, nothing half-written."""
 
+import dataclasses
 import json
+import os
+import resource
+import shutil
 import subprocess
 import sys
 
@@ -10,11 +14,13 @@ import soundfile
 from test_training import run_of
 from typer.testing import CliRunner
 
-from audio_vq.audio import write_audio
+from audio_vq import VQVAE, audio
+from audio_vq.audio import read_audio, write_audio
 from audio_vq.cli import main
+from audio_vq.codec.sampler import choose_precision
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.training.runs import run_vqvae
-from audio_vq.units import UnitsJournal, read_units
+from audio_vq.units import UnitsJournal, read_units, write_units
 
 
 def call(*arguments, code=0):
@@ -140,6 +146,146 @@ def test_an_interrupted_conversion_goes_on(model, recording, tmp_path):
     assert (tmp_path / "hello_to_ann.wav").stat().st_mtime_ns == before
 
 
+def test_results_of_other_settings_are_not_taken_for_these(model, recording, tmp_path):
+    """Another seed, voice format or recording of the same name; the same again is kept."""
+    arguments = ["convert", model, recording, "--to", "ann", "--out", tmp_path]
+    call(*arguments)
+    call("convert", model, recording, "--to", "ann", "--to", "ben", "--out", tmp_path)
+    for other in (["--seed", 1], ["--temperature", 0.5], ["--precision", "float32"]):
+        if other != ["--precision", choose_precision("auto")]:
+            assert "something else" in mistake(*arguments, *other)
+    louder = tmp_path / "louder" / recording.name
+    write_audio(louder, read_audio(recording).waveform / 2, 16000)
+    assert "something else" in mistake("convert", model, louder, "--to", "ann", "--out", tmp_path)
+    before = (tmp_path / "hello_to_ann.wav").read_bytes()
+    call(*arguments, "--seed", 1, "--force")
+    assert (tmp_path / "hello_to_ann.wav").read_bytes() != before
+    assert "something else" in mistake(*arguments)
+
+
+def test_decoded_results_of_other_units_are_not_taken_for_these(model, recording, tmp_path):
+    call("encode", model, recording, "--out", tmp_path / "units.jsonl")
+    arguments = ["decode", model, tmp_path / "units.jsonl", "--speaker", "ben", "--out", tmp_path / "out"]
+    call(*arguments)
+    (sequence,) = read_units(tmp_path / "units.jsonl")
+    write_units(tmp_path / "units.jsonl", [dataclasses.replace(sequence, units=sequence.units[::-1])])
+    assert "something else" in mistake(*arguments)
+
+
+def test_units_of_another_model_are_refused(model, recording, tmp_path):
+    call("encode", model, recording, "--out", tmp_path / "units.jsonl")
+    (sequence,) = read_units(tmp_path / "units.jsonl")
+    assert sequence.fingerprint == VQVAE.from_pretrained(model).fingerprint
+    arguments = ["decode", model, tmp_path / "units.jsonl", "--speaker", "ben", "--out", tmp_path / "out"]
+    write_units(tmp_path / "units.jsonl", [dataclasses.replace(sequence, fingerprint="0" * 64)])
+    assert "another model" in mistake(*arguments)
+    write_units(tmp_path / "units.jsonl", [dataclasses.replace(sequence, fingerprint="")])  # made by hand
+    call(*arguments)
+
+
+def broken_files(folder):
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("<html>")
+    (folder / "dangling.wav").symlink_to("/nowhere.wav")
+    soundfile.write(folder / "nan.wav", np.array([0, np.nan] * 500), 16000, subtype="FLOAT")
+    return ["dangling", "empty", "nan", "text"]
+
+
+def test_one_bad_file_among_many_stops_nobody(model, recording, tmp_path):
+    folder = tmp_path / "in"
+    write_audio(folder / "a.wav", read_audio(recording).waveform, 16000)
+    write_audio(folder / "z.wav", read_audio(recording).waveform / 2, 16000)
+    bad = broken_files(folder)
+    for arguments in (["convert", "--to", "ben", "--out", tmp_path / "out"], ["encode", "--out", tmp_path / "u.jsonl"]):
+        _, err = call(arguments[0], model, folder, *arguments[1:], code=1)
+        for name in bad:
+            assert sum(f"{name}.wav" in line for line in err.splitlines()) == 1
+        assert "4 of 6" in err
+        assert "Traceback" not in err
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a_to_ben.wav", "z_to_ben.wav"]
+    assert [each.id for each in read_units(tmp_path / "u.jsonl")] == ["a", "z"]
+
+
+def test_results_mirror_the_folders_of_their_inputs(model, recording, tmp_path):
+    """Equal stems, dots in names, two formats of one name, a file named twice, names of bytes."""
+    short = read_audio(recording).waveform[:2000]
+    names = ["ann/hello.wav", "ben/hello.wav", "rec.001.wav", "rec.002.wav", "twin.wav", "twin.flac"]
+    for number, name in enumerate(names):
+        write_audio(tmp_path / "in" / name, short / (number + 1), 16000)
+    (tmp_path / "in" / "rec.001.wav").rename(tmp_path / "in" / "rec.001")
+    odd = tmp_path / "in" / os.fsdecode(b"\xff\n.wav")
+    shutil.copy(tmp_path / "in" / "twin.wav", odd)
+    inputs = [tmp_path / "in", tmp_path / "in" / "rec.001", tmp_path / "in" / "ann" / ".." / "twin.wav"]
+    call("convert", model, *inputs, "--to", "ben", "--out", tmp_path / "out")
+    expected = ["ann/hello", "ben/hello", "rec.001", "rec.002", "twin.flac", "twin.wav", os.fsdecode(b"\xff\n")]
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.wav")}
+    assert made == {f"{name}_to_ben.wav" for name in expected}
+    call("encode", model, *inputs, "--out", tmp_path / "u.jsonl")
+    ids = {each.id for each in read_units(tmp_path / "u.jsonl")}
+    assert ids == {*expected[:-1], "\ufffd_"}
+    call("decode", model, tmp_path / "u.jsonl", "--speaker", "ben", "--out", tmp_path / "decoded")
+    assert {path.relative_to(tmp_path / "decoded").as_posix() for path in (tmp_path / "decoded").rglob("*.wav")} == {
+        f"{name}.wav" for name in ids
+    }
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(model, recording, tmp_path):
+    short = read_audio(recording).waveform[:2000]
+    write_audio(tmp_path / "in" / f"{'x' * 240}.wav", short, 16000)
+    write_audio(tmp_path / "in" / f"{'y' * 251}.wav", short / 2, 16000)
+    out = tmp_path / "out"
+    _, err = call("convert", model, tmp_path / "in", "--to", "ben", "--out", out, code=1)
+    assert [path.name for path in out.iterdir()] == [f"{'x' * 240}_to_ben.wav"]
+    assert "longer name" in err
+    call("encode", model, tmp_path / "in", "--out", tmp_path / "u.jsonl")
+    call("decode", model, tmp_path / "u.jsonl", "--speaker", "ben", "--out", tmp_path / "decoded")
+    assert len(list((tmp_path / "decoded").iterdir())) == 2
+
+
+def test_out_may_name_one_file(model, recording, tmp_path):
+    convert = ["convert", model, recording, "--to", "ben"]
+    call(*convert, "--out", tmp_path / "said.flac")
+    assert soundfile.info(tmp_path / "said.flac").frames == soundfile.info(recording).frames
+    assert "2 results" in mistake(*convert, "--to", "ann", "--out", tmp_path / "both.wav")
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "file" / "x.wav"):
+        assert "is a file" in mistake(*convert, "--out", out)
+    for out in (tmp_path, f"{tmp_path / 'new'}/"):
+        assert "is a folder" in mistake("encode", model, recording, "--out", out, "--force")
+    call("encode", model, recording, "--out", tmp_path / "u.jsonl")
+    call("decode", model, tmp_path / "u.jsonl", "--speaker", "ben", "--out", tmp_path / "one.wav")
+    assert (tmp_path / "one.wav").is_file()
+
+
+def test_ctrl_c_says_what_is_kept(model, recording, tmp_path, monkeypatch):
+    original = audio.write_audio
+
+    def interrupted(path, *arguments):
+        original(path, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audio, "write_audio", interrupted)
+    arguments = ["convert", model, recording, "--to", "ann", "--to", "ben", "--out", tmp_path]
+    _, err = call(*arguments, code=130)
+    assert "1 of 2 results are in" in err
+    monkeypatch.undo()
+    _, err = call(*arguments)
+    assert "1 of 2 results exist and are kept" in err
+
+
+def test_a_full_disk_is_told_in_one_line(model, recording, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        _, err = call("convert", model, recording, "--to", "ann", "--out", tmp_path / "out", code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (line,) = [line for line in err.splitlines() if line.startswith("audio-vq:")]
+    assert "0 of 1 results are in" in line
+    assert "Traceback" not in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypatch):
     """The second call encodes only what the first had not, and the file is that of one uninterrupted call."""
     call("encode", model, tiny_corpus, "--out", tmp_path / "whole.jsonl")
@@ -155,14 +301,14 @@ def test_an_interrupted_encoding_goes_on(model, tiny_corpus, tmp_path, monkeypat
     monkeypatch.setattr(UnitsJournal, "append", append)
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl", code=130)
     assert not (tmp_path / "parts.jsonl").exists()
-    (journal,) = tmp_path.glob(".parts.jsonl.*.partial")
+    (journal,) = tmp_path.glob(".*.partial")
     journal.write_bytes(journal.read_bytes()[:-7])  # a kill in the middle of a line
     encoded.clear()
     (tmp_path / "resumed").touch()
     call("encode", model, tiny_corpus, "--out", tmp_path / "parts.jsonl")
     assert encoded == [each.id for each in PreparedCorpus.open(tiny_corpus).utterances][3:]  # the fourth was cut off
     assert (tmp_path / "parts.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
-    assert not list(tmp_path.glob(".parts*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_info_json(model):
@@ -230,4 +376,15 @@ def test_prior_is_trained_and_sampled(model, tiny_corpus, tmp_path):
     assert len(first) == len(second) == 8000
     assert not np.array_equal(first, second)
     assert len(read_units(tmp_path / "s/units.jsonl")) == 2
+    arguments = ["sample", prior, model, "--speaker", "ben", "--seconds", 0.5, "--out", tmp_path / "s"]
+    (tmp_path / "s" / "ben_2.wav").unlink()
+    _, err = call(*arguments, "--count", 2)
+    assert "1 of 2 results exist and are kept" in err
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "s" / "ben_2.wav")[0], second)
+    assert "something else" in mistake(*arguments, "--count", 2, "--seed", 1)
+    call(*arguments[:-1], tmp_path / "one.wav", "--count", 1)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "one.wav")[0], first)
+    assert len(read_units(tmp_path / "one.jsonl")) == 1
+    for impossible in (["--seconds", "nan"], ["--seconds", "inf"], ["--count", 0], ["--seed", -1], ["--seed", 2**70]):
+        mistake(*arguments, *impossible)
     assert "holds a vqvae" in mistake("sample", model, model, "--speaker", "ben", "--out", tmp_path / "t")

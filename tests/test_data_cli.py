@@ -76,3 +76,19 @@ def test_a_source_that_is_none_is_a_users_mistake(tmp_path, verb):
     with pytest.raises(UserError, match="expected"):
         run(verb, tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_speakers_that_no_model_will_learn_are_named(source, tmp_path):
+    for speaker in ("s0", "s1"):
+        (source / speaker).rename(source / f"{speaker}_")
+        soundfile.write(source / f"{speaker}_" / "z.wav", np.random.default_rng(1).uniform(-0.3, 0.3, 16000), 16000)
+    soundfile.write(source / "brief.wav", np.zeros(1), 16000)
+    for number in range(9):
+        short = source / "hasty" / f"{number}.wav"
+        short.parent.mkdir(exist_ok=True)
+        soundfile.write(short, np.random.default_rng(number).uniform(-0.3, 0.3, 8000), 16000)
+    result = run("folder", source, tmp_path / "out", "--workers", 1, "--test-speakers", "s1_")
+    assert "s1_ (nothing in the train split)" in result.stderr
+    assert "hasty (no training utterance as long as a crop of 10240 samples)" in result.stderr
+    assert "skipped brief.wav: lies in no speaker's folder" in result.stderr
+    assert "s0_" not in result.stderr

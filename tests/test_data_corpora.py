@@ -1,14 +1,17 @@
 """Corpus layouts: which recordings are found, under which name, with which text."""
 
+import os
 from pathlib import Path
 
 import pytest
 from conftest import VCTK_MINI
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.corpora.librispeech import find_librispeech
 from audio_vq.data.corpora.manifest import find_listed
-from audio_vq.data.corpora.recordings import recording_id
+from audio_vq.data.corpora.recordings import distinct, recording_id
 from audio_vq.data.corpora.vctk import find_vctk
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
@@ -80,10 +83,76 @@ def test_a_folder_names_its_speakers(tmp_path):
     }
 
 
-def test_two_recordings_of_one_name_are_refused(tmp_path):
-    touch(tmp_path, "ann/1.wav", "ann/1.flac")
-    with pytest.raises(UserError, match=r"ann/1\.flac and ann/1\.wav"):
+def test_recordings_of_one_name_are_told_apart(tmp_path):
+    touch(tmp_path, "ann/1.flac", "ann/1.wav", "ann/a/b.wav", "ann/a_b.wav", "ann/rec.001.wav", "ann/rec.002.wav")
+    assert {each.source: each.id for each in find_folder(tmp_path).recordings} == {
+        "ann/1.flac": "ann_1",
+        "ann/1.wav": "ann_1-2",
+        "ann/a/b.wav": "ann_a_b",
+        "ann/a_b.wav": "ann_a_b-2",
+        "ann/rec.001.wav": "ann_rec.001",
+        "ann/rec.002.wav": "ann_rec.002",
+    }
+
+
+@given(st.lists(st.sampled_from(["a", "a-2", "a-3", "b", "b-2"])))
+def test_distinct_names_are_distinct_and_first_comers_keep_theirs(names):
+    found = distinct(names)
+    assert len(set(found)) == len(names)
+    for name in set(names):
+        assert found[names.index(name)] == name
+
+
+def test_any_name_of_a_file_makes_an_id_that_can_name_one(tmp_path):
+    odd = ["x" * 251 + ".wav", os.fsdecode(b"J\xfcrgen.wav"), "two\nlines.wav", "back\\slash.wav", "é" * 125 + ".wav"]
+    touch(tmp_path, *(f"ann/{name}" for name in odd), os.fsdecode(b"B\xf6b/1.wav"))
+    recordings = find_folder(tmp_path).recordings
+    assert {"ann_J%FCrgen", "ann_two%0Alines", "ann_back%5Cslash"} <= {each.id for each in recordings}
+    assert {each.speaker for each in recordings} == {"ann", "B%F6b"}
+    for each in recordings:
+        (tmp_path / f"{each.id}_to_somebody.lab").touch()
+
+
+def test_what_may_be_data_and_is_not_taken_is_named(tmp_path):
+    touch(tmp_path, "ann/1.wav", "ben/1.m4a", "loose.wav", "ann/readme.md", "__MACOSX/ann/1.wav")
+    left_out = {each.source: each.reason for each in find_folder(tmp_path).left_out}
+    assert left_out.keys() == {"ben/1.m4a", "loose.wav"}
+    assert "no speaker's folder" in left_out["loose.wav"]
+    (tmp_path / "ann/1.wav").unlink()
+    with pytest.raises(UserError, match=r"left out ben/1\.m4a: audio of a kind that cannot be read"):
         find_folder(tmp_path)
+
+
+def vctk_of(tmp_path, texts):
+    """A VCTK tree in which the speakers say the texts by number, None where the text is lost."""
+    for speaker, said in texts.items():
+        for number, text in said.items():
+            touch(tmp_path, f"wav48_silence_trimmed/{speaker}/{speaker}_{number:03}_mic1.flac")
+            if text:
+                touch(tmp_path, f"txt/{speaker}/{speaker}_{number:03}.txt")
+                (tmp_path / f"txt/{speaker}/{speaker}_{number:03}.txt").write_text(text)
+    return find_vctk(tmp_path)
+
+
+def test_a_vctk_speaker_without_texts_says_what_all_others_say_under_the_number(tmp_path):
+    said = {1: "Please call Stella.", 2: "Ask her.", 100: "This one is mine."}
+    other = {1: "Please call Stella", 2: "ask her", 100: "This one is not."}
+    found = vctk_of(tmp_path, {"p225": said, "p226": other, "p315": {1: None, 2: None, 3: None, 100: None}})
+    assert found.sentences == {"p315_001": "please call stella", "p315_002": "ask her", "p315_003": "003"}
+    assert [each.source for each in found.left_out] == ["wav48_silence_trimmed/p315/p315_100_mic1.flac"]
+    assert "p315_100" not in {each.id for each in found.recordings}
+
+
+def test_vctk_without_any_text_is_split_by_number(tmp_path):
+    found = vctk_of(tmp_path, {"p225": {1: None, 2: None}, "p226": {1: None, 2: None}})
+    assert len(found.recordings) == 4
+    assert found.sentences["p225_001"] == found.sentences["p226_001"] != found.sentences["p226_002"]
+
+
+def test_speaker_info_may_have_blank_lines(tmp_path):
+    touch(tmp_path, "wav48/p225/p225_001.wav")
+    (tmp_path / "speaker-info.txt").write_text("ID  AGE\n\np225  23  F    English\n   \n")
+    assert find_vctk(tmp_path).speaker_info == {"p225": {"age": "23", "gender": "F", "accent": "English"}}
 
 
 @pytest.mark.parametrize("find", [find_vctk, find_librispeech, find_folder])
@@ -117,6 +186,13 @@ def test_a_manifest_says_who_and_what_and_where(tmp_path):
         ("path,speaker,split\na.wav,ann,dev\n", "line 2: split 'dev'"),
         ("path,speaker,text\na.wav,ann,Well, yes\n", "line 2 has more values"),
         ("path,speaker\na.wav,../ann\n", "line 2: speaker"),
+        ("path,speaker\na.wav,..\n", "line 2: speaker"),
+        ('path,speaker,text\na.wav,ann,x\nb.wav,ann,"three he said\nc.wav,ann,x\n', "line 3 cannot be read"),
+        ('path,speaker,text\na.wav,ann,"three\nb.wav,ann,five"\n', "line 2 cannot be read"),
+        ('path,speaker,text\na.wav,ann,"Yes" he said\n', "line 2 cannot be read"),
+        (f"path,speaker,text\na.wav,ann,{'x' * 140_000}\n", "line 2 cannot be read"),
+        ("path,speaker\na\0b.wav,ann\n", "line 2"),
+        ("path,speaker\na.wav,ann\nb.wav,bob\na.wav,bob\n", "line 4 lists a.wav again, .* line 2"),
     ],
 )
 def test_a_manifest_that_cannot_be_understood_says_where(tmp_path, content, complaint):
@@ -124,6 +200,36 @@ def test_a_manifest_that_cannot_be_understood_says_where(tmp_path, content, comp
     manifest.write_text(content)
     with pytest.raises(UserError, match=complaint):
         find_listed(tmp_path, manifest)
+
+
+TABLE = "path,speaker,text\na.wav,Jürgen,Grüß dich\n\nb.wav,Jürgen,\n,,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("latin-1"),
+        TABLE.replace(",", "\t").encode("utf-16"),  # what Excel calls Unicode text
+        TABLE.replace(",", ";").encode(),
+        TABLE.replace(",", " , ").replace("path", " Path").encode(),
+        TABLE.replace("path,speaker,text", '"path", "speaker", "text"').replace("\n", "\r\n").encode(),
+        TABLE.replace("\n", "\r").encode(),
+    ],
+    ids=["mark", "latin-1", "utf-16 tabs", "semicolons", "blanks", "quoted header, crlf", "cr"],
+)
+def test_tables_come_as_programs_write_them(tmp_path, content):
+    manifest = tmp_path / "list.csv"
+    manifest.write_bytes(content)
+    first, second = find_listed(tmp_path, manifest).recordings
+    assert (first.id, first.speaker, first.text) == ("Jürgen_a", "Jürgen", "Grüß dich")
+    assert (second.id, second.text) == ("Jürgen_b", None)
+
+
+def test_a_recording_that_is_listed_twice_is_one(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "list.csv").write_text("path,speaker\na.wav,ann\n./a.wav,ann\nb.wav,ann\n")
+    assert len(find_listed(tmp_path, tmp_path / "list.csv").recordings) == 2
 
 
 @pytest.mark.parametrize(
@@ -134,6 +240,7 @@ def test_a_manifest_that_cannot_be_understood_says_where(tmp_path, content, comp
         ("ann", "001.wav", "ann_001"),
         ("ann", "ann.wav", "ann_ann"),
         ("ann", "take.1.wav", "ann_take.1"),
+        ("ann", "take.1", "ann_take.1"),
     ],
 )
 def test_ids_name_the_speaker_once(speaker, path, expected):

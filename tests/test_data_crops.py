@@ -14,6 +14,7 @@ from audio_vq.data.prepared import (
     PreparedCorpus,
     SplitSize,
     Utterance,
+    untrained_line,
 )
 from audio_vq.errors import UserError
 
@@ -146,3 +147,20 @@ def test_what_cannot_be_opened_says_why(tmp_path, corpus):
     header.unlink()
     with pytest.raises(UserError, match="unfinished"):
         PreparedCorpus.open(corpus.folder)
+
+
+def test_speakers_without_a_crop_are_not_trained_on(corpus):
+    assert corpus.trainable(501).speakers == ("ann",)
+    assert {u.speaker for u in corpus.trainable(500).utterances} == {"ann", "bob"}
+    assert corpus.untrained(90) == {}
+    assert untrained_line({}) == ""
+    line = untrained_line(corpus.untrained(501))
+    assert "bob, cid (no training utterance as long as a crop of 501 samples)" in line
+
+
+def test_speakers_outside_the_train_split_are_not_trained_on(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", split="valid")
+    assert corpus.untrained() == dict.fromkeys(LENGTHS, "nothing in the train split")
+    assert corpus.trainable().speakers == ()
+    with pytest.raises(UserError, match="of a speaker who is trained on"):
+        CropSampler(corpus.trainable(), "valid", 100, 8, seed=0)

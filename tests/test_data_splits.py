@@ -117,3 +117,27 @@ def test_a_sentence_given_to_train_and_test_is_refused():
     pair = [utterance(0, "Say it.", split="train"), utterance(1, "say it", split="test")]
     with pytest.raises(UserError, match=r"'Say it\.'"):
         assign_splits(pair, 0)
+
+
+def test_what_is_known_to_be_said_stands_for_a_missing_text():
+    texts = [utterance(i, f"text {i}") for i in range(60)]
+    without = [utterance(f"x{i}", speaker="bob") for i in range(60)]
+    sentences = {f"ux{i}": f"Text {i}!" for i in range(60)}
+    splits = {entry.id: entry.split for entry in assign_splits(texts + without, 0, (), sentences).utterances}
+    assert all(splits[f"u{i}"] == splits[f"ux{i}"] for i in range(60))
+    assert len(set(splits.values())) == 3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_speaker_of_few_recordings_keeps_one_to_train_on(seed):
+    few = [utterance(f"{name}{i}", speaker=name) for name in ("ann", "bob", "cid") for i in range(2)]
+    many = [utterance(f"eve{i}", speaker="eve") for i in range(20)]
+    assigned = assign_splits(few + many, seed).utterances
+    counts = Counter(entry.split for entry in assigned)
+    assert counts == {"train": 21, "test": 3, "valid": 2}
+    assert {entry.speaker for entry in assigned if entry.split == "train"} == {"ann", "bob", "cid", "eve"}
+
+
+def test_test_and_valid_are_there_even_where_a_voice_is_lost_by_it():
+    lone = [utterance(name, speaker=name) for name in ("ann", "bob", "cid", "dan", "eve")]
+    assert Counter(entry.split for entry in assign_splits(lone, 0).utterances) == {"train": 3, "test": 1, "valid": 1}

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_vq import VQVAE
-from audio_vq.audio import read_audio
+from audio_vq.audio import at_rate
 from audio_vq.checkpoint import CheckpointInfo
-from audio_vq.codec import source as encoding
-from audio_vq.codec.encode import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
-from audio_vq.codec.source import Source, encode_sources, encode_with_latents, file_sources
+from audio_vq.codec import source as reading
+from audio_vq.codec.encode import encode_sources
+from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
+from audio_vq.codec.source import Source, array_source, file_source, levelled
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
+from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
 
 ENCODERS = {
@@ -56,7 +58,17 @@ def noise(samples, seed=0):
 
 
 def source(name, waveform, block=5000):
-    return Source(name, "", "", lambda: iter(np.split(waveform, range(block, len(waveform), block))))
+    blocks = np.split(waveform, range(block, len(waveform), block))
+    return Source(name, "", "", lambda sample_rate: at_rate(blocks, 16000, sample_rate))
+
+
+def clean(waveform):
+    """As the encoder hears it."""
+    return np.concatenate(list(at_rate([waveform], 16000, 16000)))
+
+
+def sequences_of(model, sources, **options):
+    return [each.sequence for each in encode_sources(model.codec, sources, **options)]
 
 
 def lengths_of(model):
@@ -68,22 +80,22 @@ def lengths_of(model):
 def test_units_come_with_the_latents_they_stand_for(model):
     recordings = [noise(length, seed) for seed, length in enumerate((9000, 100, 30000 * 3))]
     sources = [source(str(number), waveform) for number, waveform in enumerate(recordings)]
-    plain = list(encode_sources(model, sources))
-    for (sequence, latents), alone, waveform in zip(
-        encode_with_latents(model, sources), plain, recordings, strict=True
-    ):
-        assert sequence.units.tolist() == alone.units.tolist()
-        assert (sequence.id, sequence.num_samples) == (alone.id, alone.num_samples)
-        assert np.array_equal(latents, model.latents(waveform, model.sample_rate))
+    both = encode_sources(model.codec, sources, with_latents=True)
+    for each, alone, waveform in zip(both, sequences_of(model, sources), recordings, strict=True):
+        assert each.sequence.units.tolist() == alone.units.tolist()
+        assert (each.sequence.id, each.sequence.num_samples) == (alone.id, alone.num_samples)
+        assert each.sequence.fingerprint == model.fingerprint
+        assert np.array_equal(each.latents, model.latents(waveform, model.sample_rate))
 
 
 def test_chunks_have_the_latents_of_the_whole(model):
     """In float64, where rounding cannot hide a wrong margin: at the ends of recordings and of chunks too."""
-    network = model_with(model.config.encoder).network.double()
+    network = model_with(model.config.encoder).network
+    network.encoder.double()
     exact = VQVAE(network, model.config, model.info)
     for samples in lengths_of(model):
         waveform = noise(samples)
-        padded = np.pad(waveform, (0, -samples % model.hop_length)).astype(np.float64)
+        padded = np.pad(clean(waveform), (0, -samples % model.hop_length)).astype(np.float64)
         expected = network.encoder(torch.from_numpy(padded)[None])[0].numpy()
         latents = exact.latents(waveform, 16000, match_level=False)
         np.testing.assert_allclose(latents, expected, rtol=1e-12, atol=1e-12)
@@ -92,7 +104,8 @@ def test_chunks_have_the_latents_of_the_whole(model):
 def test_units_are_those_of_the_plain_encoder(model):
     """But for near ties, where the two nearest vectors are as far away as rounding can tell."""
     waveform = noise(5 * CHUNK_UNITS * model.hop_length)
-    latents = model.network.encoder(torch.from_numpy(waveform)[None])[0].T  # (time, dim)
+    heard = torch.from_numpy(clean(waveform))[None]
+    latents = model.network.encoder(heard)[0].T  # (time, dim)
     codebook = model.network.quantizer.codebook
     squares, _ = torch.cdist(latents.double(), codebook.double()).square().sort(1)
     ours = model.latents(waveform, 16000, match_level=False)
@@ -106,7 +119,7 @@ def test_units_are_those_of_the_plain_encoder(model):
     slack = 2 * (moved + search)
     clear = (squares[:, 1] - squares[:, 0] > slack).numpy()
     units = model.encode(waveform, 16000, match_level=False)
-    plain = model.network.encode(torch.from_numpy(waveform)[None])[0].numpy()
+    plain = model.network.encode(heard)[0].numpy()
     assert clear.mean() > 0.9
     assert len(np.unique(units)) > 5
     np.testing.assert_array_equal(units[clear], plain[clear])
@@ -119,7 +132,7 @@ def test_company_and_cores_change_no_bit(model, monkeypatch):
     latents = model.latents(waveforms[-1], 16000)
     torch.set_num_threads(2)
     try:
-        together = list(encode_sources(model, [source(str(i), waveform) for i, waveform in enumerate(waveforms)]))
+        together = sequences_of(model, [source(str(i), waveform) for i, waveform in enumerate(waveforms)])
         np.testing.assert_array_equal(model.latents(waveforms[-1], 16000), latents)
         assert torch.get_num_threads() == 2
     finally:
@@ -139,11 +152,11 @@ def test_live_units_are_the_offline_ones(models, data):
     hop, reach = model.hop_length, model.network.encoder.reach
     longest = data.draw(st.sampled_from([hop // 3, 2 * hop, 80 * hop]))
     lengths = data.draw(st.lists(st.integers(0, longest), max_size=12))
-    gain = data.draw(st.sampled_from([1.0, 0.3]))
+    gain = data.draw(st.sampled_from([1.0, 0.25]))  # exact in binary: before or after the filter is the same
     waveform = noise(sum(lengths), seed=len(lengths))
-    encoder = IncrementalEncoder(model.chunk_encoder, gain)
+    encoder = IncrementalEncoder(model.codec.chunk_encoder)
     given_units, received = [], 0
-    for block in np.split(waveform, np.cumsum(lengths)):
+    for block in np.split(clean(waveform) * np.float32(gain), np.cumsum(lengths)):
         given_units.extend(encoder.feed(block))
         received += len(block)
         assert len(given_units) == max(0, received - reach) // hop
@@ -160,13 +173,13 @@ def test_a_batch_of_chunks_has_one_shape(models):
     model = model_with(ENCODERS["filterbank"])
     waveforms = [noise(samples, seed) for seed, samples in enumerate(lengths_of(model))]
     expected = [model.encode(waveform, 16000) for waveform in waveforms]
-    model.chunk_encoder.batch = 3
+    model.codec.chunk_encoder.batch = 3
     shapes = set()
     model.network.encoder.register_forward_pre_hook(lambda _, inputs: shapes.add(tuple(inputs[0].shape)))
     sources = [source(str(i), waveform) for i, waveform in enumerate(waveforms)]
-    for sequence, units in zip(encode_sources(model, sources), expected, strict=True):
+    for sequence, units in zip(sequences_of(model, sources), expected, strict=True):
         np.testing.assert_array_equal(sequence.units, units)
-    assert shapes == {(3, len(model.chunk_encoder.buffer().waveform))}
+    assert shapes == {(3, len(model.codec.chunk_encoder.buffer().waveform))}
 
 
 @pytest.mark.cuda
@@ -188,29 +201,91 @@ def test_files_are_encoded_as_their_waveforms(models, tmp_path):
     soundfile.write(tmp_path / "b.wav", 30 * noise(16000 * 2), 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "c.wav", noise(16000 * 25), 16000)
     paths = sorted(tmp_path.iterdir())
-    for kept in (encoding.KEPT_SAMPLES, 1000):
+    for kept in (reading.KEPT_SAMPLES, 1000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(encoding, "KEPT_SAMPLES", kept)
-            sequences = list(encode_sources(model, file_sources(paths, 16000)))
+            patch.setattr(reading, "KEPT_SAMPLES", kept)
+            sequences = sequences_of(model, [file_source(path, path.stem) for path in paths])
         for path, sequence in zip(paths, sequences, strict=True):
-            waveform = read_audio(path, 16000).waveform
-            assert (sequence.id, sequence.num_samples) == (path.stem, len(waveform))
-            np.testing.assert_array_equal(sequence.units, model.encode(waveform, 16000))
+            channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            assert (sequence.id, sequence.num_samples) == (path.stem, -(-len(channels) * 16000 // rate))
+            np.testing.assert_array_equal(sequence.units, model.encode(channels.mean(1, dtype=np.float32), rate))
+
+
+@pytest.mark.parametrize("offset", [0.125, -0.5])
+def test_an_offset_changes_neither_level_nor_units(models, tmp_path, offset):
+    """Of an array, a file, and live input; at another rate too."""
+    model = models["filterbank"]
+    waveform = np.round(32768 * noise(40000)) / np.float32(32768)
+    shifted = waveform + np.float32(offset)
+    for rate in (16000, 22050):
+        units = model.encode(waveform, rate)
+        np.testing.assert_array_equal(model.encode(shifted, rate), units)
+        soundfile.write(tmp_path / "a.wav", shifted, rate)
+        (sequence,) = sequences_of(model, [file_source(tmp_path / "a.wav", "a")])
+        np.testing.assert_array_equal(sequence.units, units)
+        heard = levelled(array_source(shifted, rate), 16000, -23.0)
+        assert heard.gain == levelled(array_source(waveform, rate), 16000, -23.0).gain
+    live = list(model.encode_stream(np.array_split(shifted, 9)))
+    assert live == model.encode(waveform, 16000, match_level=False).tolist()
+
+
+def test_near_silence_is_raised_by_thirty_decibels_and_said(models):
+    quiet, speech = source("quiet", noise(30000) * 1e-3), source("speech", noise(30000))
+    first, second = encode_sources(models["paper"].codec, [quiet, speech])
+    assert "quiet is almost silent; raised by 30 dB" in first.remark
+    assert second.remark is None
+    assert levelled(quiet, 16000, -23.0).gain == pytest.approx(10 ** (30 / 20))
+    assert levelled(source("zero", np.zeros(30000, np.float32)), 16000, -23.0).gain == 1
+
+
+def test_what_is_no_recording_is_the_users_mistake(models):
+    model = models["paper"]
+    good = noise(1000)
+    for wrong, rate in [
+        (good[None], 16000),
+        (good[:0], 16000),
+        (np.where(good > 0, np.nan, good), 16000),
+        (np.where(good > 0, np.inf, good), 16000),
+        (["a"], 16000),
+        (good, 0),
+        (good, -16000),
+        (good, float("nan")),
+    ]:
+        for call in (model.encode, model.latents, lambda *given: model.convert(*given, "ann")):
+            with pytest.raises(UserError):
+                call(wrong, rate)
+    integers = np.round(32768 * good).astype(np.int16)
+    np.testing.assert_array_equal(model.encode(integers, 16000), model.encode(integers / 32768, 16000))
+    np.testing.assert_array_equal(model.encode(torch.from_numpy(good), 16000), model.encode(good, 16000))
+
+
+def test_what_are_no_units_is_the_users_mistake(models):
+    model = models["paper"]
+    for wrong in ([], [[1, 2]], [0.5], [-1], [32], ["a"], [None]):
+        with pytest.raises(UserError, match="units"):
+            model.decode(wrong, "ann")
+    with pytest.raises(UserError, match="2 unit sequences, 1 speakers"):
+        model.decode_many([[1], [2]], ["ann"])
+    with pytest.raises(UserError, match="known: ann, ben"):
+        model.decode([1], "bob")
+    for wrong in ({"seed": 2**64}, {"seed": -1}, {"temperature": float("nan")}, {"top_p": 0}):
+        with pytest.raises(UserError):
+            model.decode([1], "ann", **wrong)
 
 
 def test_memory_does_not_grow_with_a_recording(models, monkeypatch):
     """Ten times as long, the same peak but for the results themselves: units and a loudness per 25 ms."""
-    monkeypatch.setattr(encoding, "KEPT_SAMPLES", 16000)
+    monkeypatch.setattr(reading, "KEPT_SAMPLES", 16000)
     model = models["filterbank"]
     block = noise(16000)
 
     def peak(seconds):
-        def blocks():
+        def blocks(_):
             for _ in range(seconds):
                 yield block.copy()
 
         tracemalloc.start()
-        (sequence,) = encode_sources(model, [Source("long", "", "", blocks)])
+        (sequence,) = sequences_of(model, [Source("long", "", "", blocks)])
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(sequence.units) == seconds * 50
@@ -229,8 +304,8 @@ def test_resident_memory_does_not_grow_either(models):
 
     def resident_after(seconds):
         block = noise(16000)
-        source = Source("long", "", "", lambda: (block.copy() for _ in range(seconds)))
-        list(encode_sources(models["filterbank"], [source]))
+        source = Source("long", "", "", lambda _: (block.copy() for _ in range(seconds)))
+        sequences_of(models["filterbank"], [source])
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     resident_after(60)
@@ -240,7 +315,7 @@ def test_resident_memory_does_not_grow_either(models):
 
 def test_reading_waits_for_computing(models):
     """Only a few chunks are read ahead, however fast the disk is."""
-    encoder = models["paper"].chunk_encoder
+    encoder = models["paper"].codec.chunk_encoder
     read = 0
 
     def blocks():
@@ -251,7 +326,7 @@ def test_reading_waits_for_computing(models):
 
     torch.set_num_threads(2)
     try:
-        for done, _ in enumerate(encoder.units(encoder.cut(blocks()))):
+        for done, _ in enumerate(encoder.encode(encoder.cut(blocks()))):
             # beside those that wait: one that is handed out, one that is cut, one whose margin is
             assert read <= done + 2 * READ_AHEAD + 3
     finally:

@@ -24,7 +24,7 @@ from audio_vq.analysis.judges.scores import (
     semitones,
     summarise,
 )
-from audio_vq.analysis.report.evaluation_report import BEGIN, END, with_conversion, write_section
+from audio_vq.analysis.report.conversions import BEGIN, END, with_conversion, write_section
 from audio_vq.audio import write_audio
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.data.prepared import PreparedCorpus
@@ -321,9 +321,12 @@ def test_hearing_goes_on_after_a_kill(tmp_path):
         asked.append(float(clip.waveform[0]))
         return fake_judge(clip)
 
+    with (tmp_path / "judged.jsonl").open("ab") as file:
+        file.write(b'\n[1]\n{"key": 3}\n')  # and damaged otherwise
     again = hear(clips, Panel(judge, {}), tmp_path / "judged.jsonl")
     assert asked == pytest.approx([0.2])
-    assert (tmp_path / "judged.jsonl").read_bytes() == content
+    lines = (tmp_path / "judged.jsonl").read_bytes().splitlines()
+    assert set(content.splitlines()) < set(lines)
     assert [each.marks for each in again.values()] == [each.marks for each in first.values()]
     hear(clips, Panel(judge, {"fake": "2"}), tmp_path / "judged.jsonl")
     assert len(asked) == 4  # other judges hear everything again
@@ -351,6 +354,10 @@ def test_the_section_stands_alone_or_in_a_report(finished, tmp_path):
     assert "old" not in filled.split(END)[0].split(BEGIN)[1].split("<section")[0]
     assert with_conversion(filled, out) == filled
     assert with_conversion(report, tmp_path) == report
+    for damaged in ("{", "[]", json.dumps({**facts(conversion), "clips": [{}]})):
+        (tmp_path / "conversion.json").write_text(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            with_conversion(report, tmp_path)
 
 
 def test_forgetting_spares_what_is_not_ours(tmp_path):
@@ -378,6 +385,9 @@ def test_command_line(model, spoken_corpus, tmp_path, monkeypatch):
     (tmp_path / "foreign" / "report.html").write_text("<p>mine</p>")
     assert "no place for conversions" in mistake(*arguments, "--out", tmp_path / "foreign")
     assert (tmp_path / "foreign" / "report.html").read_text() == "<p>mine</p>"
+    (tmp_path / "foreign" / "report.html").write_bytes(b"\xff\xfe")
+    assert "no place for conversions" in mistake(*arguments, "--out", tmp_path / "foreign")
+    assert "not a folder" in mistake(*arguments, "--out", tmp_path / "foreign" / "report.html")
 
 
 def test_command_line_without_judges(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 from test_sampling import DIM, HOP, SHAPES, all_conditioning, make_inputs, make_wavenet
+from torch_stepper import TorchStepper
 
-from audio_vq.bench.stepper import TorchStepper
 from audio_vq.codec import graph
 from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
 from audio_vq.codec.graph import sample_on_gpu

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoding import ENCODERS, model_with, noise
 
-from audio_vq.audio import resample
 from audio_vq.cli import main
+from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.follow import Ending, ended_by_interrupt, follow_file, follow_pipe
-from audio_vq.codec.live import FixedGain, RunningGain, Voice, convert_live, latency_of
+from audio_vq.codec.live import convert_live, latency_of
+from audio_vq.codec.source import FixedGain, RunningGain, array_source, levelled
 from audio_vq.codec.wav import HEADER_BYTES, PcmReader, WavWriter, wav_header
 from audio_vq.errors import UserError
 from audio_vq.loudness import LoudnessMeter
@@ -67,18 +68,65 @@ def test_a_growing_header_is_not_believed():
     """A recorder that still writes has said "no samples", "no end", or the length of its first block."""
     waveform = noise(300)
     for stated in (0, 100, 0xFFFFFFFF):
-        reader = PcmReader(8000)
+        reader = PcmReader(8000, grows=True)
         np.testing.assert_allclose(reader.feed(wav_header(16000, stated) + pcm(waveform)), waveform, atol=1 / 32768)
         assert reader.format.sample_rate == 16000
 
 
 def test_anything_else_is_raw():
-    for beginning in (b"\0\0", b"RI", b"RIFX"):
+    for beginning in (b"\0\0", b"RI", b"fLaX", b"\xff\xff"):
         reader = PcmReader(11025)
         data = beginning + pcm(noise(3))
         waveform = np.concatenate([reader.feed(piece) for piece in pieces_of(data, 1)])
         np.testing.assert_array_equal(waveform, np.frombuffer(data, "<i2") / np.float32(32768))
         assert reader.format.sample_rate == 11025
+
+
+@pytest.mark.parametrize("grows", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 5, 64, 1 << 20])
+@pytest.mark.parametrize("samples", [300, 301])
+def test_chunks_behind_the_samples_are_not_spoken(grows, size, samples):
+    """Also behind an odd number of bytes, and whatever the pieces."""
+    waveform = noise(samples)
+    for data in (wav_bytes(waveform, 16000, "PCM_U8"), wav_bytes(waveform, 16000, "PCM_16")):
+        expected = soundfile.read(io.BytesIO(data), dtype="float32")[0]
+        reader = PcmReader(8000, grows=grows)
+        pieces = pieces_of(data + len(data) % 2 * b"\0" + b"LIST\x10\0\0\0INFOICMT\4\0\0\0loud" * 3, size)
+        np.testing.assert_array_equal(np.concatenate([reader.feed(piece) for piece in pieces]), expected)
+
+
+def test_a_pipe_is_over_where_its_header_says():
+    """Nothing can be added to what a pipe has said."""
+    data = wav_header(16000, 200) + pcm(noise(300))
+    assert len(PcmReader(8000).feed(data)) == 100
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "named"),
+    [
+        ("FLAC", "PCM_16", "FLAC"),
+        ("OGG", "VORBIS", "Ogg"),
+        ("MP3", "MPEG_LAYER_III", "MP3"),
+        ("AIFF", "PCM_16", "AIFF"),
+        ("RF64", "PCM_16", "RF64"),
+        ("W64", "PCM_16", "Wave64"),
+        ("CAF", "PCM_16", "CAF"),
+        ("AU", "PCM_16", "AU"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_other_kinds_of_files_are_refused_by_their_beginning(container, subtype, named, size):
+    data = wav_bytes(noise(2000), 16000, subtype, container)
+    reader = PcmReader(8000)
+    with pytest.raises(UserError, match=f"{named}.* not read live"):
+        for piece in pieces_of(data, size):
+            reader.feed(piece)
+
+
+def test_riff_of_other_kinds_is_refused_too():
+    for data, named in [(b"RIFX\0\0\0\0WAVE", "RIFX"), (b"RIFF\0\0\0\0AVI LIST", "RIFF"), (b"\0\0\0 ftypM4A ", "MP4")]:
+        with pytest.raises(UserError, match=named):
+            PcmReader(8000).feed(data)
 
 
 def test_what_cannot_be_read_live():
@@ -173,15 +221,15 @@ def test_live_is_offline(model, size, rate, samples):
     if size == 2:
         samples = min(samples, 2000)
     recording = np.frombuffer(pcm(noise(samples)), "<i2") / np.float32(32768)
-    waveform = resample(recording, rate, 16000)
-    decibels = 20 * np.log10(LoudnessMeter().add(waveform).whole_decibel_gain(model.loudness_db))
-    expected = model.decode(model.encode(waveform, 16000), "ben", seed=3)[: len(waveform)]
+    decibels = 20 * np.log10(levelled(array_source(recording, rate), 16000, model.loudness_db).gain)
+    expected = model.convert(recording, rate, "ben", seed=3)
     said = []
     pieces = pieces_of(wav_header(rate, 0) + pcm(recording), size)
-    blocks = list(convert_live(model, pieces, Voice("ben", seed=3), FixedGain(decibels), 8000, said.append))
+    options, reader = SamplingOptions(seed=3), PcmReader(8000)
+    blocks = list(convert_live(model.codec, pieces, 1, options, FixedGain(decibels), reader, said.append))
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
     assert len(said) == 1
-    assert f"latency {latency_of(model, rate).total:.0f} ms" in said[0]
+    assert f"latency {latency_of(model.codec, rate).total:.0f} ms" in said[0]
 
 
 def test_blocks_come_within_the_stated_latency(model):
@@ -195,17 +243,18 @@ def test_blocks_come_within_the_stated_latency(model):
             worst = max(worst, heard - written)
             yield piece
 
-    for block in convert_live(model, pieces(), Voice("ann"), FixedGain(0), 16000, lambda _: None):
+    options, reader = SamplingOptions(), PcmReader(16000)
+    for block in convert_live(model.codec, pieces(), 0, options, FixedGain(0), reader, lambda _: None):
         written += len(block)
-    latency = latency_of(model, 16000)
+    latency = latency_of(model.codec, 16000)
     bound = latency.total / 1000 * 16000 + 160  # the piece itself
     assert 0.5 * bound < worst <= bound
-    assert latency_of(model, 44100).total > latency.total
+    assert latency_of(model.codec, 44100).total > latency.total
 
 
 def test_no_input_is_a_mistake(model):
     with pytest.raises(UserError, match="no samples"):
-        list(convert_live(model, [], Voice("ann"), FixedGain(0), 16000, lambda _: None))
+        list(convert_live(model.codec, [], 0, SamplingOptions(), FixedGain(0), PcmReader(16000), lambda _: None))
 
 
 def run(arguments, code, stdin=b"", interrupt=False):

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from test_encoding import ENCODERS, model_with
 from test_sampling import DIM, HOP, make_wavenet
 
-from audio_vq.codec.conditioning import BLOCK_UNITS
-from audio_vq.codec.decode import sample_waveforms
+from audio_vq.codec.decode import BLOCK_UNITS, sample_waveforms
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.streaming import WaveformStream
 from audio_vq.errors import UserError

@@ -14,24 +14,20 @@ from audio_vq import units
 from audio_vq.errors import UserError
 
 unit_lists = st.lists(st.integers(0, 511), max_size=60)
-names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\")
+names = st.text(characters, min_size=1, max_size=12).filter(lambda name: name.strip(" .") and name.strip())
 
 
 @st.composite
 def unit_sequences(draw):
-    if groups := draw(st.integers(0, 3)):
-        length = draw(st.integers(1, 20))
-        one = st.lists(st.integers(0, 511), min_size=length, max_size=length)
-        array = np.array(draw(st.lists(one, min_size=groups, max_size=groups)))
-    else:
-        array = np.array(draw(unit_lists), dtype=np.int64)
     return units.UnitSequence(
-        id=draw(names),
+        id="/".join(draw(st.lists(names, min_size=1, max_size=3))),
         speaker=draw(names),
         sample_rate=draw(st.integers(1, 96_000)),
         hop_length=draw(st.integers(1, 4096)),
         num_samples=draw(st.integers(0, 10**9)),
-        units=array,
+        units=np.array(draw(unit_lists), dtype=np.int64),
+        fingerprint=draw(st.sampled_from(["", "a1b2"])),
     )
 
 
@@ -75,7 +71,7 @@ def test_usage_refuses_units_outside_the_codebook():
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
-@given(st.lists(unit_sequences(), max_size=4))
+@given(st.lists(unit_sequences(), max_size=4, unique_by=lambda each: each.id))
 def test_files_round_trip(tmp_path_factory, suffix, sequences):
     path = tmp_path_factory.mktemp("units") / f"units{suffix}"
     units.write_units(path, sequences)
@@ -102,13 +98,22 @@ GOOD = {
     [
         ({"units": [1, -2]}, "units"),
         ({"units": [1, 2.5]}, "units"),
-        ({"units": [[1, 2], [3]]}, "units"),
+        ({"units": [[1, 2], [3, 4]]}, "units"),
         ({"units": None}, "units"),
         ({"units": [10**30]}, "units"),
         ({"hop_length": 0}, "hop_length"),
         ({"sample_rate": "16000"}, "sample_rate"),
         ({"num_samples": True}, "num_samples"),
         ({"speaker": 7}, "speaker"),
+        ({"fingerprint": 7}, "fingerprint"),
+        ({"id": "../a"}, "id"),
+        ({"id": "/a"}, "id"),
+        ({"id": "a/../../b"}, "id"),
+        ({"id": "a\0b"}, "id"),
+        ({"id": "\udcff"}, "id"),
+        ({"id": ""}, "id"),
+        ({"id": "a\nb"}, "id"),
+        ({"id": "C:\\a"}, "id"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, change, named):
@@ -116,6 +121,21 @@ def test_a_malformed_line_is_named(tmp_path: Path, change, named):
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
     with pytest.raises(UserError, match=rf"line 2: .*{named}"):
         units.read_units(path)
+
+
+def test_ids_from_packed_files_are_checked_too(tmp_path: Path):
+    sequence = units.UnitSequence("../a", "s", 16000, 640, 1280, np.array([1, 2]))
+    units.write_units(tmp_path / "units.npz", [sequence])
+    with pytest.raises(UserError, match=r"sequence 1: id '\.\./a'"):
+        units.read_units(tmp_path / "units.npz")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
+def test_an_id_that_occurs_twice_is_named(tmp_path: Path, suffix):
+    sequence = units.UnitSequence("twin", "s", 16000, 640, 1280, np.array([1, 2]))
+    units.write_units(tmp_path / f"units{suffix}", [sequence, sequence])
+    with pytest.raises(UserError, match="'twin' occurs twice"):
+        units.read_units(tmp_path / f"units{suffix}")
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '"units"'])

@@ -38,16 +38,23 @@ class ToneModel:
         return np.where(np.abs(frames).max(axis=1) < 0.01, 0, heard)
 
     loudness_db = None
+    fingerprint = "tones"
 
     @property
-    def chunk_encoder(self):
-        return self
+    def codec(self):
+        return SimpleNamespace(
+            chunk_encoder=SimpleNamespace(cut=self.cut, encode=self.both),
+            loudness_db=None,
+            sample_rate=RATE,
+            hop_length=HOP,
+            fingerprint=self.fingerprint,
+        )
 
     def cut(self, blocks):
         waveform = np.concatenate(list(blocks))
         yield SimpleNamespace(waveform=waveform, recording_samples=len(waveform))
 
-    def both(self, chunks):
+    def both(self, chunks, _):
         for chunk in chunks:
             units = self.encode(chunk.waveform, RATE)
             yield chunk, SimpleNamespace(units=units, latents=self.latents(chunk.waveform, RATE).astype(np.float32))

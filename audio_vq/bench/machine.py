@@ -11,22 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from audio_vq.bench.measurement import Measurement
 
-WIDTHS = (8, 16)  # floats per vector: which one a CPU likes better is measured
-ACCUMULATORS = 12  # independent sums: two units, each with a latency of four to six cycles
+SUMS = 96  # fit into registers; twelve or six vectors, for two units each with a latency of four to six cycles
 BURST = 50_000  # steps, under a millisecond: the best of many bursts is undisturbed by others on the machine
+SIDE = 256  # of matrices that stay in the cache
 BUFFERS = {"l2_read_gb_per_s": 2**19, "memory_read_gb_per_s": 2**28}  # bytes
 NAMES = ("machine_gmacs", *BUFFERS)
 
 
 def measure_machine(seconds: float) -> list[Measurement]:
     """Peaks of one core: the best burst within `seconds` each."""
-    peak = best_rate(multiply_adds(best_width()), seconds)
+    peak = best_rate(multiply_adds(), seconds)
     rows = [Measurement("machine_gmacs", peak / 1e9, "GMAC/s", context={"precision": "float32", "cores": 1})]
     for name, size in BUFFERS.items():
         rate = best_rate(_reader(size), seconds / 2)
@@ -73,35 +71,38 @@ def best_rate(work: Callable[[], float], seconds: float) -> float:
 
 
 @cache
-def best_width() -> int:
-    """Floats per vector with which this CPU multiplies and adds most."""
-    return max(WIDTHS, key=lambda width: best_rate(multiply_adds(width), 0.02))
+def multiply_adds() -> Callable[[], float]:
+    """Multiply-adds of one core that memory has no part in; returns their number.
+
+    The faster one of a plain loop and a matrix product, which may use wider vectors than the compiler of loops dares.
+    """
+    return max((burst, _product()), key=lambda work: best_rate(work, 0.02))
 
 
-def multiply_adds(width: int) -> Callable[[], float]:
-    """A burst of multiply-adds on vectors in registers, where memory plays no part; returns their number."""
-    kernel = burst_kernel(width)
+def burst() -> float:
+    """A loop on numbers in registers."""
+    sums = np.zeros(SUMS, np.float32)
+    multiply_and_add(sums, BURST)
+    return BURST * SUMS
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def multiply_and_add(sums: npt.NDArray[np.float32], steps: int) -> None:
+    """Sums `(SUMS,)` become sums / 2 + 1 / 2, so many times; allowed to contract, both are one instruction."""
+    half = np.float32(0.5)
+    for _ in range(steps):
+        for i in range(SUMS):
+            sums[i] = sums[i] * half + half
+
+
+def _product() -> Callable[[], float]:
+    matrix, out = torch.ones(SIDE, SIDE), torch.empty(SIDE, SIDE)
 
     def work() -> float:
-        kernel(BURST)
-        return BURST * width * ACCUMULATORS
+        torch.mm(matrix, matrix, out=out)
+        return SIDE**3
 
     return work
-
-
-@cache
-def burst_kernel(width: int) -> Callable[[int], float]:
-    """A compiled loop of so many steps; what it returns needs all of them."""
-
-    @intrinsic
-    def burst(_context: Any, _steps: Any) -> Any:
-        return types.float32(types.int64), lambda _c, builder, _s, arguments: _emit_burst(builder, arguments[0], width)
-
-    @njit
-    def run(steps: int) -> float:
-        return burst(steps)
-
-    return run
 
 
 def _reader(size: int) -> Callable[[], float]:
@@ -113,33 +114,6 @@ def _reader(size: int) -> Callable[[], float]:
         return words.nbytes
 
     return work
-
-
-def _emit_burst(builder: ir.IRBuilder, steps: ir.Value, width: int) -> ir.Value:
-    """A loop of acc ← acc · ½ + ½ for every accumulator; returns a number that needs them all."""
-    integer, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), width)
-    half = ir.Constant(vector, [ir.Constant(ir.FloatType(), 0.5)] * width)
-    entry = builder.block
-    body, done = builder.append_basic_block("body"), builder.append_basic_block("done")
-    builder.branch(body)
-    builder.position_at_end(body)
-    count = builder.phi(integer)
-    sums = [builder.phi(vector) for _ in range(ACCUMULATORS)]
-    # allowed to contract, product and sum become one instruction
-    added = [builder.fadd(builder.fmul(s, half, flags=("contract",)), half, flags=("contract",)) for s in sums]
-    following = builder.add(count, ir.Constant(integer, 1))
-    count.add_incoming(ir.Constant(integer, 0), entry)
-    count.add_incoming(following, body)
-    for number, (before, after) in enumerate(zip(sums, added, strict=True)):
-        # different beginnings: else the compiler would see that all sums are one
-        before.add_incoming(ir.Constant(vector, [ir.Constant(ir.FloatType(), float(number))] * width), entry)
-        before.add_incoming(after, body)
-    builder.cbranch(builder.icmp_signed("<", following, steps), body, done)
-    builder.position_at_end(done)
-    total = added[0]
-    for each in added[1:]:
-        total = builder.fadd(total, each)
-    return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
 
 @njit(cache=True, nogil=True)

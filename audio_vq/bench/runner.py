@@ -130,8 +130,8 @@ def _decoder_themes(model: Model, speech: Speech | None, budget: Budget, wanted:
     )
     yield Theme(
         f"weight formats of {model.label}",
-        names(list(formats.NAMES.values())),
-        lambda: formats.measure_formats(decoder(), wanted),
+        names(formats.NAMES),
+        lambda: formats.measure_formats(decoder()),
     )
     if torch.cuda.is_available():
         yield Theme(

@@ -10,6 +10,7 @@ import typer
 
 from audio_vq.cli.options import Json
 from audio_vq.errors import UserError
+from audio_vq.files import locked
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for <speaker>/<id>.lab.")]
 Prepared = Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus with English texts.")]
@@ -30,16 +31,17 @@ def align(prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = Fals
     from audio_vq.progress import progress_bar
 
     corpus = PreparedCorpus.open(prepared)
-    plan = plan_alignment(corpus, out, force=force)
     failures: dict[str, str] = {}
-    total = plan.kept + len(plan.utterances)
-    outcomes = align_corpus(corpus, plan, out, workers=workers or os.cpu_count() or 1)
-    with closing(outcomes), progress_bar("aligning", total=total, completed=plan.kept) as bar:
-        for outcome in outcomes:
-            if outcome.failure:
-                failures[outcome.id] = outcome.failure
-                bar.say(f"{outcome.id}: {outcome.failure}")
-            bar.advance()
+    with locked(out, "alignment"):
+        plan = plan_alignment(corpus, out, force=force)
+        total = plan.kept + len(plan.utterances)
+        outcomes = align_corpus(corpus, plan, out, workers=workers or os.cpu_count() or 1)
+        with closing(outcomes), progress_bar("aligning", total=total, completed=plan.kept) as bar:
+            for outcome in outcomes:
+                if outcome.failure:
+                    failures[outcome.id] = outcome.failure
+                    bar.say(f"{outcome.id}: {outcome.failure}")
+                bar.advance()
     if failures and len(failures) == total:
         raise UserError(f"none of {total} utterances of {prepared} could be aligned; do texts and recordings match?")
     counts = {

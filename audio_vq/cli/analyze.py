@@ -13,7 +13,7 @@ import typer
 
 from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_write_text
+from audio_vq.files import atomic_write_text, locked
 
 Inputs = Annotated[
     list[str],
@@ -42,7 +42,7 @@ Sweep = Annotated[
 
 
 @dataclass(frozen=True)
-class Settings:
+class AnalysisSettings:
     """Under which a checkpoint is analysed."""
 
     alignments: Path
@@ -86,27 +86,29 @@ def analyze(
         raise UserError("--compare and --sweep are two results; give one of them, then the other with the same reports")
     command = shlex.join(["audio-vq", *sys.argv[1:]])
 
-    def settings() -> Settings:
+    def settings() -> AnalysisSettings:
         if alignments is None:
             raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
-        return Settings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
+        return AnalysisSettings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
 
     if compare or sweep:
-        content = _several(inputs, settings, "compare" if compare else "sweep", out, command, force)
-        page = out / ("compare.html" if compare else "sweep.html")
-        print(json.dumps(content, indent=2, allow_nan=False) if json_output else page)
+        kind = "compare" if compare else "sweep"
+        with locked(out, "analysis"):
+            content = _several(inputs, settings, kind, out, command, force)
+        print(json.dumps(content, indent=2, allow_nan=False) if json_output else out / f"{kind}.html")
         return
     if len(inputs) != 2:
         raise UserError(
             f"{len(inputs)} inputs, expected CHECKPOINT PREPARED; several checkpoints need --compare or --sweep"
         )
     refuse_existing([out / "metrics.json", out / "report.html"], force)
-    metrics = _analyze(inputs[0], Path(inputs[1]), settings(), out)
+    with locked(out, "analysis"):
+        metrics = _analyze(inputs[0], Path(inputs[1]), settings(), out)
     print(_text(metrics) if json_output else _summary(metrics, out), end="")
 
 
 def _several(
-    inputs: list[str], settings: Callable[[], Settings], kind: str, out: Path, command: str, force: bool
+    inputs: list[str], settings: Callable[[], AnalysisSettings], kind: str, out: Path, command: str, force: bool
 ) -> dict[str, Any]:
     """A checkpoint is analysed into a folder of its own in `out`, unless an interrupted call has done it before."""
     from audio_vq.analysis.report.compare import Analyzed, names_of, read_report, write_compare
@@ -137,13 +139,16 @@ def _several(
     return (write_compare if kind == "compare" else write_sweep)(models, out, command)
 
 
-def _analyze(checkpoint: str, prepared: Path, settings: Settings, out: Path) -> dict[str, Any]:
+def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: Path) -> dict[str, Any]:
     """metrics.json, atlas.json and report.html of one checkpoint; returns the content of the first."""
     from audio_vq.analysis.measures.analyze import analyze as measure
     from audio_vq.analysis.measures.selection import open_aligned, select_utterances
+    from audio_vq.analysis.report.conversions import read_section
     from audio_vq.analysis.report.report import write_report
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
 
+    read_section(out)  # the page will show it: if it cannot, better now than after the work
     model = VQVAE.from_pretrained(checkpoint, settings.device)
     prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None
     if prior:

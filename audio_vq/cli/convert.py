@@ -1,26 +1,27 @@
 """`audio-vq convert`."""
 
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_vq.cli.live import PIPE, LiveInput, check_live, run_live
-from audio_vq.cli.options import (
-    Checkpoint,
-    Device,
-    Force,
-    OutFolder,
-    Precision,
-    Seed,
-    Temperature,
-    TopP,
-    still_to_write,
+from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Precision, Seed, Temperature, TopP
+from audio_vq.cli.results import (
+    Faults,
+    made_with,
+    name_is_too_long,
+    result_files,
+    still_to_make,
+    told_how_to_go_on,
 )
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.codec.drawing import SamplingOptions
+    from audio_vq.codec.source import Source
     from audio_vq.pretrained import VQVAE
 
 
@@ -50,6 +51,8 @@ def convert(
 ) -> None:
     """Say what a recording says in another speaker's voice: OUT/<stem>_to_<NAME>.wav, same duration.
 
+    What cannot be read is named and left out.
+
     Example: audio-vq convert runs/vctk recording.wav --to p226 --to p227 --out converted/
 
     Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
@@ -64,42 +67,75 @@ def convert(
             raise UserError(f"--live follows one input, got {len(inputs)}")
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
-        model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
-        from audio_vq.codec.live import Voice
-
-        run_live(model, listened, Voice(targets[0], temperature, top_p, seed), file)
+        model = VQVAE.from_pretrained(checkpoint, device, precision)
+        run_live(model, listened, targets[0], options, file)
         return
     if PIPE in (out, *inputs):
         raise UserError("- means stdin or stdout, which need --live")
-    from audio_vq.discovery import find_recordings
-
-    recordings = [file.path for file in find_recordings(inputs).files]
-    files = {(path, name): out / f"{path.stem}_to_{name}.wav" for path in recordings for name in targets}
-    wanted = still_to_write(list(files.values()), force)
-    model = _with_voices(VQVAE.from_pretrained(checkpoint, device, precision), targets)
-    _convert_files(model, {pair: file for pair, file in files.items() if file in wanted}, options)
-
-
-def _with_voices(model: "VQVAE", names: list[str]) -> "VQVAE":
-    for name in names:
-        model.speaker_index(name)  # an unknown name is told before anything is computed
-    return model
+    faults = Faults()
+    results = _planned(inputs, targets, out, faults)
+    model = VQVAE.from_pretrained(checkpoint, device, precision)
+    total = len(results) + faults.count
+    comments = {each.file: made_with(model, options, each.speaker, each.source.version) for each in results}
+    wanted = still_to_make(comments, force)
+    with told_how_to_go_on(out, comments):
+        _convert(model, [each for each in results if each.file in wanted], options, comments, faults)
+    faults.end(total)
 
 
-def _convert_files(model: "VQVAE", files: dict[tuple[Path, str], Path], options: "SamplingOptions") -> None:
-    """Writes the files, named by recording and speaker."""
+@dataclass(frozen=True)
+class Result:
+    """A file to be made."""
+
+    source: "Source"
+    speaker: str
+    file: Path
+
+
+def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) -> list[Result]:
+    from audio_vq.cli.recordings import named_recordings
+    from audio_vq.codec.source import file_source
+    from audio_vq.files import safe_name
+
+    recordings, left_out = named_recordings(inputs)
+    for item in left_out:
+        faults.add(f"{item.path}: {item.reason}")
+    names = [
+        recording.name.with_name(f"{recording.name.name}_to_{safe_name(target, 'speaker')}")
+        for recording in recordings
+        for target in targets
+    ]
+    sources = [file_source(recording.path, str(recording.path)) for recording in recordings]
+    pairs = [(source, target) for source in sources for target in targets]
+    results = [Result(*pair, file) for pair, file in zip(pairs, result_files(out, names), strict=True)]
+    for each in results:
+        if name_is_too_long(each.file):
+            faults.add(f"{each.source.id}: {each.file.name} is a longer name than this file system allows")
+    return [each for each in results if not name_is_too_long(each.file)]
+
+
+def _convert(
+    model: "VQVAE", results: list[Result], options: "SamplingOptions", comments: dict[Path, str], faults: Faults
+) -> None:
+    """Writes the files."""
     from audio_vq.audio import write_audio
-    from audio_vq.codec.conversion import Wish, convert_all
-    from audio_vq.codec.source import file_sources
+    from audio_vq.codec.conversion import Conversion, convert_all
     from audio_vq.progress import progress_bar
 
-    recordings = list(dict.fromkeys(path for path, _ in files))
-    sources = file_sources(recordings, model.sample_rate)
-    voices = {path: tuple(name for recording, name in files if recording == path) for path in recordings}
-    wishes = [Wish(source, voices[path]) for path, source in zip(recordings, sources, strict=True)]
-    with progress_bar("converting", total=len(files)) as bar:
-        for wish, speaker, waveform in convert_all(model, wishes, options):
-            file = files[recordings[wish], speaker]
-            write_audio(file, waveform, model.sample_rate)
+    groups = [list(group) for _, group in groupby(results, key=lambda each: id(each.source))]
+    files = [{model.speaker_index(each.speaker): each.file for each in group} for group in groups]
+    conversions = [Conversion(group[0].source, tuple(voices)) for group, voices in zip(groups, files, strict=True)]
+    with progress_bar("converting", total=len(results)) as bar:
+
+        def leave_out(_: "Source", fault: UserError) -> None:
+            if len(comments) == 1 and not faults.count:
+                raise fault
+            faults.add(str(fault))
+
+        for made in convert_all(model.codec, conversions, options, on_fault=leave_out):
+            file = files[made.conversion][made.speaker]
+            write_audio(file, made.waveform, model.sample_rate, comments[file])
             print(file)
+            if made.remark:
+                bar.say(made.remark)
             bar.advance()

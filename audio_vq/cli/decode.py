@@ -1,22 +1,18 @@
 """`audio-vq decode`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audio_vq.cli.options import (
-    Checkpoint,
-    Device,
-    Force,
-    OutFolder,
-    Precision,
-    Seed,
-    Temperature,
-    TopP,
-    still_to_write,
-)
+from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Precision, Seed, Temperature, TopP
+from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_vq.codec.drawing import SamplingOptions
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.units import UnitSequence
 
 
 def decode(
@@ -35,31 +31,59 @@ def decode(
 
     Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
     """
-    from audio_vq.audio import write_audio
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
-    from audio_vq.progress import progress_bar
     from audio_vq.units import read_units
 
     options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     sequences = read_units(units)
     if not sequences:
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
-    files = [out / f"{sequence.id}.wav" for sequence in sequences]
-    wanted = still_to_write(files, force)
+    files = result_files(out, [Path(sequence.id) for sequence in sequences])
     model = VQVAE.from_pretrained(checkpoint, device, precision)
     for sequence in sequences:
-        if (sequence.sample_rate, sequence.hop_length) != (model.sample_rate, model.hop_length):
-            raise UserError(
-                f"{units}: {sequence.id} has {sequence.sample_rate} Hz and hop length {sequence.hop_length}, the model "
-                f"{model.sample_rate} Hz and {model.hop_length}; give the checkpoint that made these units"
-            )
-    left = [(sequence, file) for sequence, file in zip(sequences, files, strict=True) if file in wanted]
-    units_left = [sequence.units for sequence, _ in left]
-    voices, streams = [speaker] * len(left), [0] * len(left)
-    with progress_bar("decoding", total=len(left)) as bar:
-        for index, audio in model.decode_each(units_left, voices, options, streams):
-            sequence, file = left[index]
-            write_audio(file, audio[: sequence.num_samples], model.sample_rate)
+        _check_fits(model, sequence, units)
+    comments = {
+        file: made_with(model, options, speaker, each.num_samples, each.units.tolist())
+        for file, each in zip(files, sequences, strict=True)
+    }
+    wanted = still_to_make(comments, force)
+    left = [(each, file) for each, file in zip(sequences, files, strict=True) if file in wanted]
+    with told_how_to_go_on(out, comments):
+        _decode(model, left, speaker, options, comments)
+
+
+def _check_fits(model: "VQVAE", sequence: "UnitSequence", file: Path) -> None:
+    """Raises UserError for units of another model."""
+    if (sequence.sample_rate, sequence.hop_length) != (model.sample_rate, model.hop_length):
+        raise UserError(
+            f"{file}: {sequence.id} has {sequence.sample_rate} Hz and hop length {sequence.hop_length}, the model "
+            f"{model.sample_rate} Hz and {model.hop_length}; give the checkpoint that made these units"
+        )
+    if sequence.fingerprint not in ("", model.fingerprint):
+        raise UserError(
+            f"{file}: {sequence.id} was encoded by another model, to which its units mean something else; "
+            "give the checkpoint that made these units"
+        )
+    model.codec.checked(sequence.units)
+
+
+def _decode(
+    model: "VQVAE",
+    wanted: "list[tuple[UnitSequence, Path]]",
+    speaker: str,
+    options: "SamplingOptions",
+    comments: dict[Path, str],
+) -> None:
+    from audio_vq.audio import write_audio
+    from audio_vq.codec.decode import decode_each
+    from audio_vq.progress import progress_bar
+
+    units = [sequence.units for sequence, _ in wanted]
+    voices, streams = [model.speaker_index(speaker)] * len(units), [0] * len(units)
+    with progress_bar("decoding", total=len(units)) as bar:
+        for index, audio in decode_each(model.codec, units, voices, options, streams):
+            sequence, file = wanted[index]
+            write_audio(file, audio[: sequence.num_samples], model.sample_rate, comments[file])
             print(file)
             bar.advance()

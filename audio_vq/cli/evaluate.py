@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from audio_vq.cli.options import Checkpoint, Device, Force, Json, OutFolder, Seed, Temperature, TopP, refuse_existing
-from audio_vq.files import atomic_write_text
+from audio_vq.files import atomic_write_text, locked
 
 Prepared = Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus with English transcripts.")]
 Split = Annotated[str, typer.Option(help="What is converted: train, valid, test or all.")]
@@ -48,7 +48,7 @@ def evaluate(
     from audio_vq.analysis.judges.evaluate import forget
     from audio_vq.analysis.judges.pairs import choose_pairs
     from audio_vq.analysis.judges.panel import Panel
-    from audio_vq.analysis.report.evaluation_report import refuse_foreign_report, write_section
+    from audio_vq.analysis.report.conversions import refuse_foreign_report, write_section
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.data.prepared import PreparedCorpus
     from audio_vq.pretrained import VQVAE
@@ -58,10 +58,8 @@ def evaluate(
     model = VQVAE.from_pretrained(checkpoint, device)
     corpus = PreparedCorpus.open(prepared, model.sample_rate)
     chosen = choose_pairs(corpus, split, model.speakers, pairs, seed=seed)
-    if force:
-        forget(out)
     panel = Panel(judge_clip, judge_versions(), workers or os.cpu_count() or 1)
-    conversion = measure(model, corpus, chosen, panel, out, options) | {
+    facts = {
         "checkpoint": checkpoint,
         "corpus": f"{corpus.folder} ({corpus.header.corpus})",
         "split": split,
@@ -70,16 +68,20 @@ def evaluate(
         "seed": seed,
         "command": shlex.join(["audio-vq", *sys.argv[1:]]),
     }
-    text = json.dumps(conversion, indent=2, allow_nan=False) + "\n"
-    atomic_write_text(out / "conversion.json", text)
-    write_section(out)
+    with locked(out, "evaluation"):
+        if force:
+            forget(out)
+        conversion = measure(model, corpus, chosen, panel, out, options) | facts
+        text = json.dumps(conversion, indent=2, allow_nan=False) + "\n"
+        atomic_write_text(out / "conversion.json", text)
+        write_section(out)
     print(text if json_output else _summary(conversion, out), end="")
 
 
 def _summary(conversion: dict[str, Any], out: Path) -> str:
     """Each figure beside its anchors."""
     from audio_vq.analysis.judges.scores import CONDITIONS
-    from audio_vq.analysis.report.evaluation_report import shown_figures
+    from audio_vq.analysis.report.conversions import shown_figures
 
     lines = [f"{'':24}" + "".join(f"{name:>28}" for name in CONDITIONS)]
     lines += [

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio_vq.cli.options import still_to_write
+from audio_vq.cli.options import refuse_existing
+from audio_vq.cli.results import result_files
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.audio import Waveform
+    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.codec.follow import Ending
-    from audio_vq.codec.live import Voice
     from audio_vq.pretrained import VQVAE
 
 PIPE = Path("-")
@@ -41,35 +42,43 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
     Raises:
         UserError: there is nothing to follow, or more than one voice, or the result exists.
     """
+    from audio_vq.audio import HIGHEST_RATE, LOWEST_RATE
+    from audio_vq.cli.recordings import distinct_names
+
     if len(targets) != 1:
         raise UserError(f"--live speaks in one voice, got {len(targets)} times --to")
     if live.path != PIPE and not live.path.is_file():
         raise UserError(f"{live.path}: no such file; --live follows one file that grows, or stdin as -")
-    if live.idle_seconds <= 0:
+    if not 0 < live.idle_seconds < float("inf"):
         raise UserError(f"--idle {live.idle_seconds:g}: expected seconds above zero")
-    if live.sample_rate is not None and live.sample_rate <= 0:
-        raise UserError(f"--sample-rate {live.sample_rate}: expected Hz above zero")
+    if live.sample_rate is not None and not LOWEST_RATE <= live.sample_rate <= HIGHEST_RATE:
+        raise UserError(f"--sample-rate {live.sample_rate}: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if out == PIPE:
         return PIPE
-    stem = "live" if live.path == PIPE else live.path.stem
-    file = out / f"{stem}_to_{targets[0]}.wav"
-    still_to_write([file], force)
+    if out.suffix.lower() == ".flac":
+        raise UserError(f"--out {out}: what is made live is written as .wav")
+    (name,) = distinct_names([Path("live" if live.path == PIPE else live.path.name)])
+    (file,) = result_files(out, [Path(f"{name}_to_{targets[0]}")])
+    refuse_existing([file], force)
     return file
 
 
-def run_live(model: "VQVAE", live: LiveInput, voice: "Voice", out: Path) -> None:
+def run_live(model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOptions", out: Path) -> None:
     """Writes the conversion as it is made. Ctrl-C ends the input; what was heard by then is finished first."""
     from audio_vq.codec.follow import ended_by_interrupt
-    from audio_vq.codec.live import FixedGain, RunningGain, convert_live
+    from audio_vq.codec.live import convert_live
+    from audio_vq.codec.source import FixedGain, RunningGain
+    from audio_vq.codec.wav import PcmReader
 
     gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain(live.gain_db)
 
     def say(message: str) -> None:
-        print(f"audio-vq: to {voice.speaker}; {message}", file=sys.stderr)
+        print(f"audio-vq: to {speaker}; {message}", file=sys.stderr)
 
     with ended_by_interrupt() as ending:
-        raw_rate = live.sample_rate or model.sample_rate
-        blocks = convert_live(model, live.pieces(ending), voice, gain, raw_rate, say)
+        reader = PcmReader(live.sample_rate or model.sample_rate, grows=live.path != PIPE)
+        voice = model.speaker_index(speaker)
+        blocks = convert_live(model.codec, live.pieces(ending), voice, options, gain, reader, say)
         seconds = _write(blocks, out, model.sample_rate) / model.sample_rate
     say(f"{seconds:.1f} seconds converted")
     if out != PIPE:

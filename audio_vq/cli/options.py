@@ -1,6 +1,5 @@
 """Arguments and options that several verbs share, so that they read the same everywhere."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +12,19 @@ Checkpoint = Annotated[
 ]
 Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
-Seed = Annotated[int, typer.Option(help="Of the random numbers; the same seed gives the same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**64 - 1, help="Of the random numbers; the same seed gives the same result.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[
     str,
-    typer.Option(
-        help="Of the decoder's weights on a CPU: auto (the fastest that is faithful), float32, bfloat16, int8."
-    ),
+    typer.Option(help="Of the decoder's weights on a CPU: auto (the fastest that is faithful), float32 or int8."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-OutFolder = Annotated[Path, typer.Option(help="Folder for the results.")]
+OutFolder = Annotated[
+    Path, typer.Option(help="Folder for the results; or, for one audio file, its name ending in .wav or .flac.")
+]
 
 
 def refuse_existing(files: list[Path], force: bool) -> None:
@@ -32,30 +33,3 @@ def refuse_existing(files: list[Path], force: bool) -> None:
     if existing and not force:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise UserError(f"{existing[0]} exists{more}; give --force to overwrite, or another --out")
-
-
-def still_to_write(files: list[Path], force: bool) -> set[Path]:
-    """The files an interrupted call has left to do, all of them with `force`.
-
-    Files are written whole or not at all, so that those which exist are complete.
-
-    Raises:
-        UserError: all exist; or two inputs would be written to the same one.
-    """
-    refuse_twins(files)
-    missing = {file for file in files if force or not file.exists()}
-    if not missing:
-        refuse_existing(files, force)
-    if len(missing) < len(files):
-        kept = len(files) - len(missing)
-        print(f"{kept} of {len(files)} results exist and are kept; --force makes them again", file=sys.stderr)
-    return missing
-
-
-def refuse_twins(files: list[Path]) -> None:
-    """Raises UserError where two inputs would be written to the same file."""
-    seen: set[Path] = set()
-    for file in files:
-        if file in seen:
-            raise UserError(f"two inputs would both be written to {file}; convert them into different folders")
-        seen.add(file)

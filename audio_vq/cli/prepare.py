@@ -86,7 +86,9 @@ def folder(
     out: Out,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Header path,speaker[,text][,split]; paths relative to SRC."),
+        typer.Option(
+            metavar="FILE.csv", help="Table with the header path,speaker[,text][,split]; paths relative to SRC."
+        ),
     ] = None,
     sample_rate: SampleRate = 16000,
     workers: Workers = 0,
@@ -98,6 +100,8 @@ def folder(
     json: Json = False,
 ) -> None:
     """Prepare any recordings: a subfolder of SRC per speaker, or a list of files.
+
+    A .txt of a recording's name holds its text. Recordings of more than 30 seconds without a text are cut at pauses.
 
     Example: audio-vq prepare folder recordings data/mine --manifest recordings/list.csv
     """
@@ -172,6 +176,15 @@ def _processes(workers: int) -> int:
 
 def _report(header: "CorpusHeader", out: Path, *, json: bool) -> None:
     """A summary on stderr, and on stdout the header where asked for."""
+    from audio_vq.config import TrainConfig
+    from audio_vq.data.prepared import PreparedCorpus, untrained_line
+    from audio_vq.loudness import MAX_GAIN_DB
+
+    corpus = PreparedCorpus.open(out)
+    if untrained := untrained_line(corpus.untrained(TrainConfig().crop_length)):
+        print(untrained, file=sys.stderr)
+    if quiet := sum(utterance.gain_db >= MAX_GAIN_DB for utterance in corpus.utterances):
+        print(f"very quiet utterances, made louder by {MAX_GAIN_DB:g} dB and no more: {quiet}", file=sys.stderr)
     splits = ", ".join(f"{name} {size.utterances}" for name, size in header.splits.items())
     print(
         f"{out}: {header.hours:.2f} hours, {len(header.speakers)} speakers, utterances: {splits}; "

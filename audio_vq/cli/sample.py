@@ -1,5 +1,6 @@
 """`audio-vq sample`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,10 @@ from audio_vq.cli.options import (
     TopP,
     refuse_existing,
 )
+from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
+
+MOST_SAMPLES = 10_000
 
 
 def sample(
@@ -37,25 +41,43 @@ def sample(
     Example: audio-vq sample runs/vctk-prior runs/vctk --speaker p226 --seconds 3 --count 4 --out samples/
     """
     from audio_vq.audio import write_audio
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.codec.decode import decode_each
+    from audio_vq.codec.drawing import SamplingOptions
+    from audio_vq.files import safe_name
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
     from audio_vq.units import UnitSequence, write_units
 
-    if count < 1:
-        raise UserError(f"--count {count}; expected at least 1")
-    files = [out / f"{speaker}_{number}.wav" for number in range(1, count + 1)]
-    refuse_existing([*files, out / "units.jsonl"], force)
+    if not 1 <= count <= MOST_SAMPLES:
+        raise UserError(f"--count {count}; expected 1 to {MOST_SAMPLES}")
+    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+    names = [Path(f"{safe_name(speaker, 'speaker')}_{number}") for number in range(1, count + 1)]
+    files = result_files(out, names)
+    units_file = out.with_suffix(".jsonl") if files == [out] else out / "units.jsonl"
     model = VQVAE.from_pretrained(checkpoint, device, precision)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
     drawn = unit_prior.sample(speaker, seconds, count, seed, temperature, top_p)
-    voices = model.decode_many(drawn, [speaker] * count, temperature, top_p, seed, streams=range(count))
-    for file, audio in zip(files, voices, strict=True):
-        write_audio(file, audio, model.sample_rate)
-        print(file)
+    comments = {
+        file: made_with(model, options, speaker, number, units.tolist())
+        for number, (file, units) in enumerate(zip(files, drawn, strict=True))
+    }
+    wanted = still_to_make(comments, force)
+    left = [number for number, file in enumerate(files) if file in wanted]
+    if len(left) == len(files):  # else the units there are these
+        refuse_existing([units_file], force)
+    samples = model.hop_length * len(drawn[0])
     write_units(
-        out / "units.jsonl",
+        units_file,
         [
-            UnitSequence(file.stem, speaker, model.sample_rate, model.hop_length, len(audio), units)
-            for file, audio, units in zip(files, voices, drawn, strict=True)
+            UnitSequence(name.name, speaker, model.sample_rate, model.hop_length, samples, units, model.fingerprint)
+            for name, units in zip(names, drawn, strict=True)
         ],
     )
+    voices = [model.speaker_index(speaker)] * len(left)
+    with told_how_to_go_on(out, comments):
+        for index, audio in decode_each(model.codec, [drawn[number] for number in left], voices, options, left):
+            file = files[left[index]]
+            write_audio(file, audio, model.sample_rate, comments[file])
+    for number in left:
+        print(files[number])

@@ -1,8 +1,11 @@
 """`audio-vq train` and `train-prior`: Hydra apps. Their defaults are in `audio_vq/config.py`, presets in `conf/`."""
 
 import os
+import re
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,8 @@ HYDRA_VERB: dict[str, Any] = {
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 }
 
+SWEEP = ("-m", "--multirun")
+
 
 def train(context: typer.Context) -> None:
     """Learn encoder, codebook and decoder from a prepared corpus. Continues a run that stands in the folder.
@@ -32,7 +37,7 @@ def train(context: typer.Context) -> None:
 
         run_vqvae(run)
 
-    _hydra("train", TrainRun, context.args, job)
+    _hydra("train", TrainRun, context.args, job, paths={"data", "run"})
 
 
 def train_prior(context: typer.Context) -> None:
@@ -47,7 +52,7 @@ def train_prior(context: typer.Context) -> None:
 
         run_prior(run)
 
-    _hydra("train_prior", TrainPriorRun, context.args, job)
+    _hydra("train_prior", TrainPriorRun, context.args, job, paths={"data", "run", "model"})
 
 
 def conf_folder() -> Path:
@@ -57,8 +62,8 @@ def conf_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "conf"
 
 
-def _hydra(name: str, schema: type, arguments: list[str], job: Callable[[Any], None]) -> None:
-    """Runs `job` with the composed config, as `@hydra.main` would, but with errors in one line."""
+def _hydra(name: str, schema: type, arguments: list[str], job: Callable[[Any], None], paths: set[str]) -> None:
+    """Runs `job` with the composed config, as `@hydra.main` would, but with paths as given and errors in one line."""
     import hydra
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
@@ -75,14 +80,46 @@ def _hydra(name: str, schema: type, arguments: list[str], job: Callable[[Any], N
     mistakes: list[UserError] = []
     ConfigStore.instance().store(name="schema", node=schema)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed
-    sys.argv = [f"audio-vq {name.replace('_', '-')}", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder() / name), config_name="config")(main)()
+        with _sweep_without_litter(_with_literal_paths(arguments, paths)) as adapted:
+            sys.argv = [f"audio-vq {name.replace('_', '-')}", *adapted]
+            hydra.main(version_base="1.3", config_path=str(conf_folder() / name), config_name="config")(main)()
     except (HydraException, OmegaConfBaseException) as error:
         cause = f" {error.__cause__}" if error.__cause__ else ""
         raise UserError(f"{error}{cause}".split("\n    full_key")[0]) from None
     if mistakes:
         raise mistakes[0]
+
+
+def _with_literal_paths(arguments: list[str], paths: set[str]) -> list[str]:
+    """Quotes paths for Hydra's grammar. In a sweep `run` stays as it is: each run needs a folder of its own."""
+    literal = paths - {"run"} if _is_sweep(arguments) else paths
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        quoted.append(f"{key}={_quoted(value)}" if equals and key.lstrip("+") in literal else argument)
+    return quoted
+
+
+def _quoted(text: str) -> str:
+    """A text that Hydra reads as it is: no interpolation `${…}`, and backslashes count before these and quotes only."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text) + "'"
+
+
+def _is_sweep(arguments: list[str]) -> bool:
+    return any(argument in SWEEP for argument in arguments)
+
+
+@contextmanager
+def _sweep_without_litter(arguments: list[str]) -> Iterator[list[str]]:
+    """Arguments under which Hydra's own notes on a sweep go away with it: its runs have folders of their own."""
+    if not _is_sweep(arguments) or any(argument.startswith("hydra.sweep.dir=") for argument in arguments):
+        yield arguments
+        return
+    with tempfile.TemporaryDirectory(prefix="audio-vq-sweep-") as folder:
+        rest = [argument for argument in arguments if argument not in SWEEP]  # Hydra wants overrides side by side
+        yield ["--multirun", f"hydra.sweep.dir={_quoted(folder)}", *rest]
 
 
 def _require_all(composed: "DictConfig") -> None:

@@ -5,17 +5,20 @@ field): what is said before such a pause does not matter after it. Its pieces ar
 Where a recording is cut depends on itself alone, so that the result does not depend on what is converted beside it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from audio_vq.audio import Waveform
+from audio_vq.codec.codec import Codec
+from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.codec.source import Source, encode_sources, levelled
+from audio_vq.codec.encode import Encoding, OnFault, encode_sources
+from audio_vq.codec.source import Source
 from audio_vq.loudness import ACTIVE_RANGE_DB, FRAME_LENGTH, LoudnessMeter
-from audio_vq.pretrained import VQVAE, Units
+from audio_vq.units import Units
 
 LONG_SECONDS = 20.0
 PIECE_SECONDS = 10.0  # pieces are at least so long
@@ -23,68 +26,82 @@ BATCH_SECONDS = 1800.0  # of audio to be made at a time: keeps many threads busy
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A recording and the voices it is wanted in."""
+class Conversion:
+    """A recording and the speakers (indices) whose voices it is wanted in."""
 
     source: Source
-    speakers: tuple[str, ...]
+    speakers: tuple[int, ...]
 
 
-class Conversion(NamedTuple):
+@dataclass(frozen=True)
+class Converted:
     """`waveform` has as many samples as the recording, at the model's sample rate."""
 
-    wish: int  # its number
-    speaker: str
+    conversion: int  # its number
+    speaker: int
     waveform: Waveform
+    remark: str | None  # what the user should know of the recording
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Piece:
     """Units of a part of one conversion."""
 
-    wish: int
-    speaker: str
+    conversion: int
+    speaker: int
     number: int  # of the part in its recording
     parts: int
     units: Units
-    num_samples: int  # of the whole recording
+    encoding: Encoding
 
 
-def convert_all(model: VQVAE, wishes: Sequence[Wish], options: SamplingOptions) -> Iterator[Conversion]:
-    """Yields conversions as they end; each is what it would be alone."""
+def convert_all(
+    codec: Codec,
+    conversions: Sequence[Conversion],
+    options: SamplingOptions,
+    *,
+    threads: int | None = None,
+    on_fault: OnFault | None = None,
+) -> Iterator[Converted]:
+    """Yields results as they end; each is what it would be alone.
+
+    `threads` are those of a CPU, as many as torch has by default; `on_fault` as for `encode_sources`.
+    """
+    threads = threads or torch.get_num_threads()
     batch: list[_Piece] = []
-    for pieces in _pieces(model, wishes):
+    for pieces in _pieces(codec, conversions, threads, on_fault):
         batch += pieces
-        if sum(len(piece.units) for piece in batch) / model.unit_rate_hz >= BATCH_SECONDS:
-            yield from _speak(model, batch, options)
+        if sum(len(piece.units) for piece in batch) / codec.unit_rate_hz >= BATCH_SECONDS:
+            yield from _speak(codec, batch, options, threads)
             batch = []
-    yield from _speak(model, batch, options)
+    yield from _speak(codec, batch, options, threads)
 
 
-def _pieces(model: VQVAE, wishes: Sequence[Wish]) -> Iterator[list[_Piece]]:
-    sequences = encode_sources(model, (wish.source for wish in wishes))
-    for index, (wish, sequence) in enumerate(zip(wishes, sequences, strict=True)):
-        cuts: list[int] = []
-        if sequence.num_samples > LONG_SECONDS * model.sample_rate:
-            blocks = levelled(wish.source, model.loudness_db)
-            least = PIECE_SECONDS * model.unit_rate_hz
-            cuts = cuts_in_pauses(blocks, model.hop_length, model.network.wavenet.receptive_field, least)
+def _pieces(
+    codec: Codec, conversions: Sequence[Conversion], threads: int, on_fault: OnFault | None
+) -> Iterator[list[_Piece]]:
+    # by the object, not its id: ids may be equal, and of recordings that cannot be read nothing comes
+    numbers = {id(conversion.source): number for number, conversion in enumerate(conversions)}
+    sources = [conversion.source for conversion in conversions]
+    for encoding in encode_sources(codec, sources, threads=threads, on_fault=on_fault):
+        sequence, cuts = encoding.sequence, list[int]()
+        if sequence.num_samples > LONG_SECONDS * codec.sample_rate:
+            least = PIECE_SECONDS * codec.unit_rate_hz
+            cuts = cuts_in_pauses(encoding.meter, codec.hop_length, codec.network.wavenet.receptive_field, least)
         parts = np.split(sequence.units, cuts)
+        conversion = numbers[id(encoding.source)]
         yield [
-            _Piece(index, speaker, number, len(parts), part, sequence.num_samples)
-            for speaker in wish.speakers
+            _Piece(conversion, speaker, number, len(parts), part, encoding)
+            for speaker in conversions[conversion].speakers
             for number, part in enumerate(parts)
         ]
 
 
-def cuts_in_pauses(blocks: Iterable[Waveform], hop_length: int, pause_samples: int, least_units: float) -> list[int]:
+def cuts_in_pauses(meter: LoudnessMeter, hop_length: int, pause_samples: int, least_units: float) -> list[int]:
     """Units at which to cut a recording: amid its pauses of at least `pause_samples`, `least_units` or more apart.
 
     A pause lies more than 30 dB below the loudest frame.
     """
-    meter = LoudnessMeter()
-    for block in blocks:
-        meter.add(block)
     power = meter.frame_power()
     quiet = power < power.max(initial=0) * 10 ** (-ACTIVE_RANGE_DB / 10)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
@@ -96,16 +113,17 @@ def cuts_in_pauses(blocks: Iterable[Waveform], hop_length: int, pause_samples: i
     return cuts[1:]
 
 
-def _speak(model: VQVAE, pieces: list[_Piece], options: SamplingOptions) -> Iterator[Conversion]:
+def _speak(codec: Codec, pieces: list[_Piece], options: SamplingOptions, threads: int) -> Iterator[Converted]:
     """Decodes pieces side by side; a conversion is ready when its last piece is."""
-    spoken: dict[tuple[int, str], dict[int, Waveform]] = {}
+    spoken: dict[tuple[int, int], dict[int, Waveform]] = {}
     units, speakers = [piece.units for piece in pieces], [piece.speaker for piece in pieces]
     streams = [piece.number for piece in pieces]  # the parts of a recording have random numbers of their own
-    for index, waveform in model.decode_each(units, speakers, options, streams):
+    for index, waveform in decode_each(codec, units, speakers, options, streams, threads):
         piece = pieces[index]
-        parts = spoken.setdefault((piece.wish, piece.speaker), {})
+        parts = spoken.setdefault((piece.conversion, piece.speaker), {})
         parts[piece.number] = waveform
         if len(parts) == piece.parts:
             whole = np.concatenate([parts[number] for number in range(piece.parts)])
             parts.clear()
-            yield Conversion(piece.wish, piece.speaker, whole[: piece.num_samples])
+            whole = whole[: piece.encoding.sequence.num_samples]
+            yield Converted(piece.conversion, piece.speaker, whole, piece.encoding.remark)

@@ -1,50 +1,25 @@
-"""Waveforms from latents, one sample at a time: compiled on CPUs, CUDA graphs on GPUs.
+"""Waveforms from units, one sample at a time: compiled on CPUs, CUDA graphs on GPUs.
 
-A clip depends on its latents, speaker, seed and stream number alone, never on the clips beside it, bit for bit.
+`sample_each` is the one iterator; all else asks it. A clip depends on its latents, speaker, seed and stream number
+alone, never on the clips beside it, bit for bit. Hence conditioning is made clip by clip, in chunks on a fixed grid of
+units, although a batch would be faster: matrix products of other sizes round differently.
 """
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import mu_law_decode
-from audio_vq.codec.conditioning import conditioning_chunks
+from audio_vq.audio import Waveform, mu_law_decode
+from audio_vq.codec.codec import Codec
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.graph import sample_on_gpu
 from audio_vq.codec.sampler import Precision, Sampler
-from audio_vq.codec.workers import Clip, sample_side_by_side
-from audio_vq.models.wavenet import WaveNet
+from audio_vq.codec.workers import SamplingJob, sample_side_by_side
+from audio_vq.models.wavenet import Conditioner, WaveNet
+from audio_vq.units import Units
 
-__all__ = ["Precision", "SamplingOptions", "sample_each", "sample_waveforms", "teacher_forced_logits"]
-
-Waveform = npt.NDArray[np.float32]
-
-
-def sample_waveforms(
-    wavenet: WaveNet,
-    latents: Sequence[Tensor] | Tensor,
-    speakers: Sequence[int] | Tensor,
-    options: SamplingOptions,
-    streams: Sequence[int] | None = None,
-    precision: Precision = "auto",
-    threads: int | None = None,
-) -> list[Waveform]:
-    """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1].
-
-    Args:
-        wavenet: on a CPU or a GPU.
-        latents: `(dim, units)` per clip, of any lengths, or `(batch, dim, units)`.
-        speakers: one index per clip.
-        options: how to draw.
-        streams: number of each clip's random stream; 0, 1, 2 … by default.
-        precision: of the weights on a CPU; see `sampler.py`.
-        threads: on a CPU; as torch has by default.
-    """
-    ended = dict(sample_each(wavenet, latents, speakers, options, streams, precision, threads))
-    return [ended[index] for index in range(len(latents))]
+BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
 
 
 def sample_each(
@@ -56,7 +31,17 @@ def sample_each(
     precision: Precision = "auto",
     threads: int | None = None,
 ) -> Iterator[tuple[int, Waveform]]:
-    """As `sample_waveforms`, but yields (number of the clip, waveform) when a clip ends."""
+    """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1]; yields it with its number when it ends.
+
+    Args:
+        wavenet: on a CPU or a GPU.
+        latents: `(dim, units)` per clip, of any lengths, or `(batch, dim, units)`.
+        speakers: one index per clip.
+        options: how to draw.
+        streams: number of each clip's random stream; 0, 1, 2 … by default.
+        precision: of the weights on a CPU; see `sampler.py`.
+        threads: on a CPU; as many as torch has by default.
+    """
     if len(latents) == 0:
         return
     device = wavenet.embedding.weight.device
@@ -67,17 +52,65 @@ def sample_each(
     numbers = range(len(chunks)) if streams is None else streams
     randoms = [random_stream(options.seed, number) for number in numbers]
     if device.type == "cpu":
-        clips = [
-            Clip(i, clip.shape[1], part, random)
+        jobs = [
+            SamplingJob(i, clip.shape[1], part, random)
             for i, (clip, part, random) in enumerate(zip(latents, chunks, randoms, strict=True))
         ]
         threads = threads or torch.get_num_threads()
-        ended = sample_side_by_side(Sampler(wavenet, precision), clips, options, threads)
+        ended = sample_side_by_side(Sampler(wavenet, precision), jobs, options, threads)
     else:
         ended = enumerate(sample_on_gpu(wavenet, chunks, randoms, options))
     for index, classes in ended:
         decoded = mu_law_decode(torch.from_numpy(classes), wavenet.embedding.num_embeddings)
         yield index, decoded.numpy()
+
+
+def sample_waveforms(
+    wavenet: WaveNet,
+    latents: Sequence[Tensor] | Tensor,
+    speakers: Sequence[int] | Tensor,
+    options: SamplingOptions,
+    streams: Sequence[int] | None = None,
+    precision: Precision = "auto",
+    threads: int | None = None,
+) -> list[Waveform]:
+    """All that `sample_each` yields, in the order of the clips."""
+    ended = dict(sample_each(wavenet, latents, speakers, options, streams, precision, threads))
+    return [ended[index] for index in range(len(latents))]
+
+
+def decode_each(
+    codec: Codec,
+    units: Sequence[Units | Sequence[int]],
+    speakers: Sequence[int],
+    options: SamplingOptions,
+    streams: Sequence[int],
+    threads: int | None = None,
+) -> Iterator[tuple[int, Waveform]]:
+    """`sample_each` of unit sequences. Raises UserError for units that are not the codebook's."""
+    latents = [codec.lookup(sequence) for sequence in units]
+    return sample_each(codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads)
+
+
+def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int) -> Iterator[Tensor]:
+    """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, chunk by chunk."""
+    units, reach = latents.shape[1], conditioner.reach
+    for start in range(0, units, BLOCK_UNITS):
+        end = min(start + BLOCK_UNITS, units)
+        first, last = max(0, start - reach), min(units, end + reach)
+        yield chunk_conditioning(conditioner, latents[:, first:last], speaker, start - first, end - first)
+
+
+@torch.no_grad()
+def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int) -> Tensor:
+    """Conditioning `(frames, layers, 2R)` of units start … end of a window of latents `(dim, units)`.
+
+    The window goes on for the conditioner's reach to either side, except at an end of the clip.
+    """
+    voice = torch.tensor([speaker], device=window.device)
+    frames = conditioner(window[None], voice)[0]  # (layers, F, 2R)
+    per_unit = frames.shape[1] // window.shape[1]
+    return frames[:, start * per_unit : end * per_unit].transpose(0, 1)
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ class SamplingOptions:
             raise UserError(f"temperature {self.temperature} is out of range; give a number above 0")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p {self.top_p} is out of range; give a number above 0 and at most 1")
-        if self.seed < 0:
-            raise UserError(f"seed {self.seed} is out of range; give a whole number from 0")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed {self.seed} is out of range; give a whole number from 0, below 2^63")
 
 
 def random_stream(seed: int, stream: int) -> np.random.Generator:

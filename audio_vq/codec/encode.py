@@ -1,268 +1,132 @@
-"""Encoding in chunks of one shape, offline and live.
+"""Many recordings → units, in memory that does not grow with their length; and the file that holds them."""
 
-A recording is cut at multiples of `CHUNK_UNITS`. A chunk holds its own units' samples and, to either side, a margin of
-all that the encoder sees around them; silence where the recording is not, or is not yet:
-
-    recording   |───────────────┬───────────────┬───────────┤
-    chunk 0   ░░|───────────────┼──▸
-    chunk 1               ◂─────┼───────────────┼──▸
-    chunk 2                                ◂────┼───────────┤░░░░░░
-
-Every chunk goes through the same matrix products, of the same shape, on one thread. Rounding then depends neither on
-how a recording arrived, nor on its company, nor on the number of cores, so that not even near ties between codebook
-vectors can flip. And since rows of a matrix product do not mix, a unit whose samples are there has its value whatever
-follows: live units are the offline ones.
-"""
-
+import hashlib
+import json
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from audio_vq.models.encoder import Convolution
-from audio_vq.models.vqvae import VQVAEModel
+from audio_vq.codec.codec import Codec
+from audio_vq.codec.encoder import Chunk
+from audio_vq.codec.source import Levelled, Source, levelled
+from audio_vq.errors import UserError
+from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
+from audio_vq.progress import progress_bar
+from audio_vq.units import UnitSequence, UnitsJournal, write_units
 
-CHUNK_UNITS = 128  # long enough to keep a core's vector units busy, short enough to be computed anew for a live block
-CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # a GPU wants more in parallel
-READ_AHEAD = 2  # batches of chunks per worker that wait for it
-
-Waveform = npt.NDArray[np.float32]
-Latents = npt.NDArray[np.float32]
-Units = npt.NDArray[np.int64]
-T = TypeVar("T")
+OnFault = Callable[[Source, UserError], None]
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A stretch of a recording as the encoder gets it."""
+class Encoding:
+    """What became of one recording."""
 
-    waveform: Waveform  # (samples,): margin, `CHUNK_UNITS`, margin
-    inside: slice  # units of that stretch which lie in the recording
-    units: int  # of its own, without margins, which lie in the recording
-    recording_samples: int | None  # the recording's length, known on its last chunk
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What the encoder makes of a chunk's own units."""
-
-    units: Units  # (units,) int64
-    latents: Latents  # (dim, units)
-
-
-class ChunkBuffer:
-    """The chunk that is being filled: all that is held of a recording of any length."""
-
-    def __init__(self, hop_length: int, reach: int) -> None:
-        self.hop_length = hop_length
-        # at least one unit: what follows a full chunk's own units is there, so that a full one is never the last
-        self.margin = max(1, -(-reach // hop_length))
-        self.span = CHUNK_UNITS + 2 * self.margin  # units
-        self.waveform = np.zeros(self.span * hop_length, np.float32)
-        self.first = 0  # the chunk's first own unit, counted from the recording's beginning
-        self.received = 0  # samples of the recording
+    source: Source
+    sequence: UnitSequence
+    latents: npt.NDArray[np.float32] | None  # (dim, units), where they were wanted
+    meter: LoudnessMeter  # of the recording as it was
+    too_quiet: bool  # whether it was raised by less than its level asks for
 
     @property
-    def _begin(self) -> int:
-        return (self.first - self.margin) * self.hop_length  # sample of the recording; negative at its beginning
-
-    @property
-    def full(self) -> bool:
-        return self.received - self._begin == len(self.waveform)
-
-    @property
-    def units(self) -> int:
-        """Of all that was received; silence completes the last one."""
-        return -(-self.received // self.hop_length)
-
-    def append(self, waveform: Waveform) -> Waveform:
-        """Takes in what fits and returns the rest."""
-        at = self.received - self._begin
-        taken = waveform[: len(self.waveform) - at]
-        self.waveform[at : at + len(taken)] = taken
-        self.received += len(taken)
-        return waveform[len(taken) :]
-
-    def chunk(self, *, ended: bool) -> Chunk:
-        """The chunk as it stands; with `ended`, no more samples come."""
-        begin = self.first - self.margin
-        last = ended and self.units <= self.first + CHUNK_UNITS
-        return Chunk(
-            waveform=self.waveform.copy(),
-            inside=slice(max(0, -begin), min(self.span, self.units - begin) if ended else self.span),
-            units=self.units - self.first if last else CHUNK_UNITS,
-            recording_samples=self.received if last else None,
-        )
-
-    def advance(self) -> None:
-        """Goes on to the next chunk, which shares two margins with this one."""
-        step = CHUNK_UNITS * self.hop_length
-        self.waveform[:-step] = self.waveform[step:].copy()
-        self.waveform[-step:] = 0
-        self.first += CHUNK_UNITS
+    def remark(self) -> str | None:
+        if not self.too_quiet:
+            return None
+        return f"{self.source.id} is almost silent; raised by {MAX_GAIN_DB:.0f} dB, not to the level of speech"
 
 
-class ChunkEncoder:
-    """A model's encoder and codebook, applied to chunks."""
+def encode_sources(
+    codec: Codec,
+    sources: Iterable[Source],
+    *,
+    match_level: bool = True,
+    with_latents: bool = False,
+    threads: int | None = None,
+    on_fault: OnFault | None = None,
+) -> Iterator[Encoding]:
+    """Encodes recordings, in order: chunks of several at once, while later ones are being read.
 
-    def __init__(self, network: VQVAEModel) -> None:
-        self.network = network
-        self.device = network.quantizer.codebook.device
-        self.batch = CHUNKS_AT_ONCE[self.device.type]
-        for module in network.encoder.modules():
-            if isinstance(module, Convolution):  # as its matrix product reads them: not rearranged for every chunk
-                module.weight.data = module.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
-
-    @property
-    def reach(self) -> int:
-        """Samples after a unit's own that must be there before it is certain."""
-        return self.network.encoder.reach
-
-    def buffer(self) -> ChunkBuffer:
-        return ChunkBuffer(self.network.hop_length, self.reach)
-
-    def cut(self, blocks: Iterable[Waveform]) -> Iterator[Chunk]:
-        """The chunks of a recording that comes in blocks of any length."""
-        buffer = self.buffer()
-        for block in blocks:
-            rest = block
-            while len(rest):
-                rest = buffer.append(rest)
-                if buffer.full:
-                    yield buffer.chunk(ended=False)
-                    buffer.advance()
-        while buffer.first < buffer.units:
-            yield buffer.chunk(ended=True)
-            buffer.advance()
-
-    def units(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Units]]:
-        """Each chunk with its units, `(units,)` int64, in order, computed on all threads that torch was given."""
-        return self._over(self.units_now, chunks)
-
-    def latents(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Latents]]:
-        """Each chunk with its latents, `(dim, units)`."""
-        return self._over(self.latents_now, chunks)
-
-    def both(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Encoded]]:
-        """Each chunk with its units and the latents they stand for."""
-        return self._over(self._both_now, chunks)
-
-    def _both_now(self, chunks: list[Chunk]) -> list[Encoded]:
-        latents = self._latents(chunks)
-        units = self.network.quantizer.nearest(latents).cpu().numpy()
-        own = zip(chunks, units, latents.cpu().numpy(), strict=False)
-        return [Encoded(u[: chunk.units], z[:, : chunk.units]) for chunk, u, z in own]
-
-    def units_now(self, chunks: list[Chunk]) -> list[Units]:
-        """Units of at most `batch` chunks, on this thread."""
-        units = self.network.quantizer.nearest(self._latents(chunks)).cpu().numpy()
-        return [own[: chunk.units] for chunk, own in zip(chunks, units, strict=False)]
-
-    def latents_now(self, chunks: list[Chunk]) -> list[Latents]:
-        """Latents of at most `batch` chunks, on this thread."""
-        latents = self._latents(chunks).cpu().numpy()
-        return [own[:, : chunk.units] for chunk, own in zip(chunks, latents, strict=False)]
-
-    def _over(self, work: Callable[[list[Chunk]], list[T]], chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, T]]:
-        """Workers compute while the caller's thread reads ahead; on a GPU, one worker keeps it busy."""
-        workers = torch.get_num_threads() if self.device.type == "cpu" else 1
-        if self.device.type == "cpu" and workers == 1:  # nothing to gain from handing over
-            for group in _groups(chunks, self.batch):
-                yield from zip(group, work(group), strict=True)
-            return
-        waiting: deque[tuple[list[Chunk], Future[list[T]]]] = deque()
-        with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for group in _groups(chunks, self.batch):
-                waiting.append((group, pool.submit(work, group)))
-                if len(waiting) > READ_AHEAD * workers:
-                    done, results = waiting.popleft()
-                    yield from zip(done, results.result(), strict=True)
-            for done, results in waiting:
-                yield from zip(done, results.result(), strict=True)
-
-    @torch.inference_mode()
-    def _latents(self, chunks: list[Chunk]) -> Tensor:
-        """`(batch, dim, CHUNK_UNITS)`: of fewer chunks the rest is silence, so that the shape is always the same."""
-        buffer = self.buffer()
-        waveform = np.zeros((self.batch, len(buffer.waveform)), np.float32)
-        inside = np.zeros((self.batch, buffer.span), np.float32)
-        for i, chunk in enumerate(chunks):
-            waveform[i] = chunk.waveform
-            inside[i, chunk.inside] = 1
-        like = self.network.quantizer.codebook
-        mask = None if inside.all() else torch.from_numpy(inside).to(like)  # ones would change nothing
-        latents = self.network.encoder(torch.from_numpy(waveform).to(like), mask)
-        return latents[..., buffer.margin : buffer.margin + CHUNK_UNITS]
-
-
-class IncrementalEncoder:
-    """Units of a recording that is still going on: those of `VQVAE.encode`, each as soon as it is certain.
-
-    A unit is certain when the samples that the encoder sees after it are there. All that is kept is one chunk.
+    Args:
+        codec: the model.
+        sources: each is read once where it fits into memory, else twice.
+        match_level: bring each to the loudness of the training corpus.
+        with_latents: keep what the units stand for.
+        threads: on a CPU; as many as torch has by default.
+        on_fault: is told of recordings that cannot be read, which are then left out; without it they are errors.
     """
-
-    def __init__(self, encoder: ChunkEncoder, gain: float = 1.0) -> None:
-        self._encoder = encoder
-        self._buffer = encoder.buffer()
-        self._given = 0  # units
-        self.gain = gain
-
-    def feed(self, waveform: Waveform) -> Units:
-        """The units that this block, `(time,)` of any length, makes certain."""
-        pieces = [np.zeros(0, np.int64)]
-        waveform = waveform * np.float32(self.gain)
-        while len(waveform):
-            waveform = self._buffer.append(waveform)
-            if self._buffer.full:
-                pieces.append(self._certain(self._buffer.first + CHUNK_UNITS, ended=False))
-                self._buffer.advance()
-        certain = (self._buffer.received - self._encoder.reach) // self._buffer.hop_length
-        pieces.append(self._certain(certain, ended=False))
-        return np.concatenate(pieces)
-
-    def finish(self) -> Units:
-        """The units that are left, when the recording has ended."""
-        pieces = [np.zeros(0, np.int64)]
-        while self._given < self._buffer.units:
-            pieces.append(self._certain(min(self._buffer.first + CHUNK_UNITS, self._buffer.units), ended=True))
-            self._buffer.advance()
-        return np.concatenate(pieces)
-
-    def _certain(self, stop: int, *, ended: bool) -> Units:
-        """The chunk's units up to `stop` that have not been given yet."""
-        if stop <= self._given:
-            return np.zeros(0, np.int64)
-        with one_thread():
-            (units,) = self._encoder.units_now([self._buffer.chunk(ended=ended)])
-        new = units[self._given - self._buffer.first : stop - self._buffer.first]
-        self._given = stop
-        return new
+    reading: deque[tuple[Source, Levelled]] = deque()
+    # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
+    units, latents = array("q"), []
+    loudness_db = codec.loudness_db if match_level else None
+    for chunk, encoded in codec.chunk_encoder.encode(_chunks(codec, sources, loudness_db, reading, on_fault), threads):
+        units.frombytes(encoded.units.tobytes())
+        if with_latents:
+            latents.append(encoded.latents)
+        if chunk.recording_samples is None:
+            continue
+        source, heard = reading.popleft()
+        sequence = UnitSequence(
+            source.id,
+            source.speaker,
+            codec.sample_rate,
+            codec.hop_length,
+            chunk.recording_samples,
+            np.array(units, np.int64),
+            codec.fingerprint,
+        )
+        whole = np.concatenate(latents, axis=1) if with_latents else None
+        yield Encoding(source, sequence, whole, heard.meter, heard.too_quiet)
+        units, latents = array("q"), []
 
 
-def _groups(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
-    group: list[Chunk] = []
-    for chunk in chunks:
-        group.append(chunk)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _chunks(
+    codec: Codec,
+    sources: Iterable[Source],
+    loudness_db: float | None,
+    reading: deque[tuple[Source, Levelled]],
+    on_fault: OnFault | None,
+) -> Iterator[Chunk]:
+    """The chunks of all recordings; `reading` gets each one when its first is cut."""
+    for source in sources:
+        try:
+            heard = levelled(source, codec.sample_rate, loudness_db)
+        except UserError as fault:
+            if on_fault is None:
+                raise
+            on_fault(source, fault)
+            continue
+        reading.append((source, heard))
+        yield from codec.chunk_encoder.cut(heard.blocks)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Matrix products on the calling thread alone: how many share the work may change their rounding."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def units_digest(codec: Codec, sources: Sequence[Source], purpose: str = "") -> str:
+    """Names the units that this model makes of these recordings, perhaps for a purpose."""
+    content = json.dumps([codec.fingerprint, purpose, *([each.id, each.version] for each in sources)])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def encode_to_file(codec: Codec, sources: Sequence[Source], out: Path, on_fault: OnFault | None = None) -> None:
+    """Writes `out` (.jsonl or .npz) whole, where there are any units.
+
+    Until then a hidden journal beside it holds what is done. Its name is a digest of model, sources and `out`: others'
+    units are never taken for these. `on_fault` as for `encode_sources`.
+    """
+    with (
+        UnitsJournal(out.with_name(f".{units_digest(codec, sources, out.name)}.partial")) as journal,
+        progress_bar("encoding", total=len(sources), completed=len(journal.sequences)) as bar,
+    ):
+        done = {sequence.id for sequence in journal.sequences}
+        for encoding in encode_sources(codec, [each for each in sources if each.id not in done], on_fault=on_fault):
+            journal.append(encoding.sequence)
+            if encoding.remark:
+                bar.say(encoding.remark)
+            bar.advance()
+    if not journal.sequences:
+        return
+    places = {source.id: place for place, source in enumerate(sources)}
+    write_units(out, sorted(journal.sequences, key=lambda sequence: places[sequence.id]))
+    journal.remove()

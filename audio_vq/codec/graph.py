@@ -30,7 +30,7 @@ MAX_RECORDED = 32  # samples per recording: launching it is then a hundredth of 
 
 
 @dataclass
-class _Clip:
+class _Remaining:
     """What is left to be sampled of one clip, and what there is."""
 
     pieces: Iterator[Tensor]  # conditioning (≤ PIECE_FRAMES, layers, 2R)
@@ -55,7 +55,7 @@ def sample_on_gpu(
         options: how to draw.
         slots: clips that step together; a clip's logits depend on the number, in rounding only.
     """
-    clips = [_Clip(_pieces(chunks), random) for chunks, random in zip(conditioning, randoms, strict=True)]
+    clips = [_Remaining(_pieces(chunks), random) for chunks, random in zip(conditioning, randoms, strict=True)]
     waiting = deque(clips)
     weights = stack_weights(wavenet)
     blocks = [_Block(weights, slots, options) for _ in range(min(MAX_BLOCKS, -(-len(clips) // slots)))]
@@ -85,7 +85,7 @@ class _Block:
     def __init__(self, weights: StackedWeights, count: int, options: SamplingOptions) -> None:
         self.weights = weights
         self.slots = empty_slots(weights, count, PIECE_FRAMES)
-        self.clips: list[_Clip | None] = [None] * count
+        self.clips: list[_Remaining | None] = [None] * count
         self.piece_frames = [0] * count  # of the piece in the slot
         self.left = [0] * count  # frames of it still to be sampled
         hop_length = weights.wavenet.hop_length
@@ -103,7 +103,7 @@ class _Block:
         """Frames that can be sampled before a slot needs attention."""
         return min(left for left, clip in zip(self.left, self.clips, strict=True) if clip is not None)
 
-    def fill(self, waiting: deque[_Clip]) -> None:
+    def fill(self, waiting: deque[_Remaining]) -> None:
         """Brings the next piece into every slot that has none left: of its clip, or else of one that waits."""
         ended = [i for i, left in enumerate(self.left) if left == 0]
         fresh = []
@@ -125,7 +125,7 @@ class _Block:
         slots.previous.index_fill_(0, begun, self.weights.wavenet.silence)
         slots.past[:, begun] = self.weights.silence[:, None]
 
-    def _load(self, slot: int, clip: _Clip, piece: Tensor) -> None:
+    def _load(self, slot: int, clip: _Remaining, piece: Tensor) -> None:
         frames = len(piece)
         samples = frames * self.weights.wavenet.hop_length
         self.piece_frames[slot] = self.left[slot] = frames

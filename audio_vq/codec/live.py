@@ -2,27 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from audio_vq.audio import StreamResampler, Waveform
-from audio_vq.codec.conditioning import BLOCK_UNITS
+from audio_vq.audio import StreamResampler, Waveform, at_rate
+from audio_vq.codec.codec import Codec
+from audio_vq.codec.decode import BLOCK_UNITS
+from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.encoder import IncrementalEncoder
+from audio_vq.codec.source import FixedGain, RunningGain
+from audio_vq.codec.streaming import stream_of
 from audio_vq.codec.wav import PcmReader
 from audio_vq.errors import UserError
-from audio_vq.loudness import LoudnessMeter
-from audio_vq.pretrained import VQVAE
-
-SPEECH_DB = -50.0  # below full scale; what is softer is taken for a pause
-
-
-@dataclass(frozen=True)
-class Voice:
-    """Who speaks, and how it is drawn; as the arguments of `VQVAE.decode`."""
-
-    speaker: str
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,13 +37,13 @@ class Latency:
         )
 
 
-def latency_of(model: VQVAE, input_rate: int) -> Latency:
-    unit = 1000 / model.unit_rate_hz  # ms
+def latency_of(codec: Codec, input_rate: int) -> Latency:
+    unit = 1000 / codec.unit_rate_hz  # ms
     return Latency(
-        resampling=1000 * _resampling_seconds(input_rate, model.sample_rate),
-        encoder=1000 * model.chunk_encoder.reach / model.sample_rate,
+        resampling=1000 * _resampling_seconds(input_rate, codec.sample_rate),
+        encoder=1000 * codec.chunk_encoder.reach / codec.sample_rate,
         block=unit * BLOCK_UNITS,
-        decoder=unit * model.network.wavenet.conditioner.reach,
+        decoder=unit * codec.network.wavenet.conditioner.reach,
     )
 
 
@@ -68,96 +60,59 @@ def _resampling_seconds(from_rate: int, to_rate: int) -> float:
     return lag
 
 
-class RunningGain:
-    """Brings speech to a loudness by what was heard so far, in whole decibels.
-
-    Offline the gain comes from the whole recording; here the future is unknown. It is 0 dB until something louder than
-    `SPEECH_DB` was heard, follows all that was heard from then on, and settles within the first words.
-    """
-
-    def __init__(self, target_db: float | None) -> None:
-        self._target_db = target_db
-        self._meter = LoudnessMeter()
-
-    def apply(self, waveform: Waveform) -> Waveform:
-        if self._target_db is None:
-            return waveform
-        self._meter.add(waveform)
-        if self._meter.active_rms() < 10 ** (SPEECH_DB / 20):
-            return waveform
-        return waveform * np.float32(self._meter.whole_decibel_gain(self._target_db))
-
-
-class FixedGain:
-    """The same gain throughout: with the one that the whole recording would get, units are those of `VQVAE.encode`."""
-
-    def __init__(self, decibels: float) -> None:
-        self._gain = np.float32(10 ** (decibels / 20))
-
-    def apply(self, waveform: Waveform) -> Waveform:
-        return waveform * self._gain
-
-
 def convert_live(
-    model: VQVAE,
+    codec: Codec,
     pieces: Iterable[bytes],
-    voice: Voice,
+    speaker: int,
+    options: SamplingOptions,
     gain: RunningGain | FixedGain,
-    raw_rate: int,
+    reader: PcmReader,
     say: Callable[[str], None],
 ) -> Iterator[Waveform]:
     """Blocks of the conversion as soon as they can be made, in all as many samples as were heard.
 
     Args:
-        model: used for all of it.
+        codec: the model.
         pieces: bytes of WAV or raw PCM (see `PcmReader`), which may be late.
-        voice: target.
+        speaker: index of the target.
+        options: how to draw.
         gain: applied before encoding.
-        raw_rate: sample rate of input without header.
+        reader: makes waveforms of the bytes.
         say: is told the latency when the input's sample rate is known.
 
     Raises:
         UserError: there was no input, or it cannot be read.
     """
-    heard = 0
-
-    def blocks() -> Iterator[Waveform]:
-        nonlocal heard
-        for waveform in _block_by_block(model, _waveforms(model, pieces, raw_rate, say)):
-            heard += len(waveform)
-            yield gain.apply(waveform)
-
-    written = 0
-    units = model.encode_stream(blocks())
-    decoded = model.decode_stream(units, voice.speaker, voice.temperature, voice.top_p, voice.seed)
-    for block in decoded:
-        said = block[: heard - written]  # silence completed the last unit
-        written += len(said)
-        yield said
+    encoder, stream = IncrementalEncoder(codec.chunk_encoder), stream_of(codec, speaker, options)
+    heard = written = 0
+    for waveform in _block_by_block(codec, _waveforms(codec, pieces, reader, say)):
+        heard += len(waveform)
+        for block in stream.blocks(encoder.feed(gain.apply(waveform))):
+            written += len(block)
+            yield block
     if heard == 0:
         raise UserError("the input holds no samples; expected WAV, or raw 16-bit mono")
+    rest = np.concatenate([*stream.blocks(encoder.finish()), stream.finish()])
+    yield rest[: heard - written]  # silence completed the last unit
 
 
-def _waveforms(model: VQVAE, pieces: Iterable[bytes], raw_rate: int, say: Callable[[str], None]) -> Iterator[Waveform]:
+def _waveforms(
+    codec: Codec, pieces: Iterable[bytes], reader: PcmReader, say: Callable[[str], None]
+) -> Iterator[Waveform]:
     """At the model's sample rate."""
-    reader = PcmReader(raw_rate)
-    resampler: StreamResampler | None = None
-    for piece in pieces:
-        waveform = reader.feed(piece)
-        if resampler is None and reader.format is not None:
-            resampler = StreamResampler(reader.format.sample_rate, model.sample_rate)
-            say(f"{reader.format}; {latency_of(model, reader.format.sample_rate)}")
-        if resampler is not None:
-            yield resampler.feed(waveform)
-    if resampler is not None:
-        yield resampler.finish()
+    heard = filter(len, map(reader.feed, pieces))
+    first = next(heard, None)
+    if first is None or reader.format is None:
+        return
+    say(f"{reader.format}; {latency_of(codec, reader.format.sample_rate)}")
+    yield from at_rate(chain([first], heard), reader.format.sample_rate, codec.sample_rate)
 
 
-def _block_by_block(model: VQVAE, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
+def _block_by_block(codec: Codec, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
-    block = BLOCK_UNITS * model.hop_length
-    ahead = model.network.wavenet.conditioner.reach * model.hop_length
-    missing = block + ahead + model.chunk_encoder.reach
+    block = BLOCK_UNITS * codec.hop_length
+    ahead = codec.network.wavenet.conditioner.reach * codec.hop_length
+    missing = block + ahead + codec.chunk_encoder.reach
     waiting: list[Waveform] = []
     for waveform in waveforms:
         waiting.append(waveform)

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
 from audio_vq.models.prior import Block, PriorModel, rotary
-
-Units = npt.NDArray[np.int64]
+from audio_vq.units import Units
 
 SCORING_BATCH = 32  # windows at a time
 

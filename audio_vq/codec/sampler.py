@@ -1,9 +1,8 @@
 """A WaveNet made ready to sample on this machine's processor.
 
-Three formats of weights: `float32` computes as the network does. `bfloat16` rounds weights to 8 bits of mantissa;
-`int8` rounds them to 255 steps per output and activations to 255 steps per row. The speed of a single stream is that of
-reading the weights, so that each is faster than the one before it. `audio-vq bench --speech` measures what a format
-costs: the Kullback–Leibler divergence of its predictions from those of float32, in nats per sample of real speech.
+Two formats of weights: `float32` computes as the network does, `int8` rounds weights to 255 steps per output and
+activations to 255 steps per layer and stream. `audio-vq bench --speech` measures what this costs: the Kullback–Leibler
+divergence of its predictions from those of float32, in nats per sample of real speech.
 """
 
 from typing import Literal, cast, get_args
@@ -15,37 +14,26 @@ from torch import Tensor
 
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.errors import UserError
-from audio_vq.kernels import packed_step, wavenet_step
-from audio_vq.kernels.cpu import HAS_VECTORS, HAS_VNNI
-from audio_vq.kernels.packed_memory import Workspace, workspace
-from audio_vq.kernels.packing import Precision as Format
-from audio_vq.kernels.packing import activation_dtype, pack, padded_conditioning
-from audio_vq.kernels.streams import StreamStates, silent_streams
-from audio_vq.kernels.wavenet_step import Rings, StepWeights
+from audio_vq.kernels import sampling
+from audio_vq.kernels.cpu import HAS_VNNI
+from audio_vq.kernels.sampling import Memory, Network, StreamStates
+from audio_vq.kernels.weights import Format, activation_dtype, pack, pad, padded
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
+Precision = Literal["auto", "float32", "int8"]
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# the fastest format below 1e-3 nats per sample: on held-out recordings of VCTK int8 has 8e-5 for a trained
-# `wavenet_reference` and 4e-4 for a trained `small`, bfloat16 1e-5 and 3e-5; `audio-vq bench CHECKPOINT --speech
-# PREPARED` measures it for any model. Without VNNI
-# instructions, products of bytes are slower than those of bfloat16
-FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "bfloat16"
+# int8 costs less than 1e-3 nats per sample (`audio-vq bench CHECKPOINT --speech PREPARED`), but only products of bytes
+# in one instruction are faster than those of floats throughout
+FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "float32"
 
 
 def choose_precision(wanted: str) -> Format:
-    """What `auto` means here. Raises UserError for unknown formats and for those this processor has no kernel for."""
+    """What `auto` means. Raises UserError for unknown formats."""
     if wanted not in get_args(Precision):
         raise UserError(f"precision {wanted!r}; expected one of {', '.join(get_args(Precision))}")
-    if wanted == "auto":
-        return FASTEST_FAITHFUL if HAS_VECTORS else "float32"
-    if wanted != "float32" and not HAS_VECTORS:
-        raise UserError(
-            f"precision {wanted} needs a processor with AVX2 and FMA; this one has not: give float32 or auto"
-        )
-    return cast("Format", wanted)
+    return FASTEST_FAITHFUL if wanted == "auto" else cast("Format", wanted)
 
 
 class Sampler:
@@ -54,34 +42,36 @@ class Sampler:
     Args:
         wavenet: whose weights are copied in the kernel's layout.
         precision: of the weights; `auto` is the fastest that is faithful.
-        vectors: False takes the plain kernel, which runs on any processor (float32).
     """
 
-    def __init__(self, wavenet: WaveNet, precision: Precision = "auto", vectors: bool = HAS_VECTORS) -> None:
-        self.precision: Format = choose_precision(precision) if vectors else "float32"
+    def __init__(self, wavenet: WaveNet, precision: Precision = "auto") -> None:
+        self.precision = choose_precision(precision)
         self.silence = wavenet.silence
         self.hop_length = wavenet.hop_length  # samples per conditioning frame
-        self._plain = step_weights(wavenet)
-        self._packed = pack(self._plain, self.precision) if vectors else None
-        self._workspaces: dict[int, Workspace] = {}
-        self._scratch = wavenet_step.working_memory(self._plain)
+        self._network = pack_network(wavenet, self.precision)
+        self._memories: dict[int, Memory] = {}
 
     def fork(self) -> "Sampler":
         """The same weights with working memory of its own: one for each thread."""
         twin = object.__new__(Sampler)
         twin.__dict__.update(self.__dict__)
-        twin._workspaces = {}
-        twin._scratch = wavenet_step.working_memory(self._plain)
+        twin._memories = {}
         return twin
 
     def streams(self, count: int) -> StreamStates:
-        """Streams before their first sample."""
-        layers, kernel_size, channels, _ = self._plain.taps.shape
-        entries = int((kernel_size - 1) * self._plain.dilations.sum())
-        if self._packed is None:
-            return silent_streams(count, entries, channels, layers, np.float32, self.silence)
-        channels, dtype = self._packed.embedding.shape[1], activation_dtype(self._packed)
-        return silent_streams(count, entries, channels, layers, dtype, self.silence)
+        """Streams before their first sample: nothing but zeros lies behind, and the class of amplitude zero."""
+        entries = (self._network.kernel_size - 1) * int(self._network.dilations.sum())
+        return StreamStates(
+            past=np.zeros((count, entries, self._network.embedding.shape[1]), np.float32),
+            next=np.zeros((count, len(self._network.dilations)), np.int64),
+            previous=np.full(count, self.silence, np.int64),
+        )
+
+    def begin_again(self, states: StreamStates, slot: int) -> None:
+        """Makes one stream as it was before its first sample."""
+        states.past[slot] = 0
+        states.next[slot] = 0
+        states.previous[slot] = self.silence
 
     def sample(
         self,
@@ -95,69 +85,70 @@ class Sampler:
 
         Conditioning is `(rows, frames, layers, 2R)`, uniforms `(rows, frames · hop_length)` in [0, 1).
         """
-        temperature, top_p = options.temperature, options.top_p
-        if self._packed is None:
-            rows = []
-            for slot, frames, draws in zip(slots, conditioning, uniforms, strict=True):
-                rings, previous = _rings(states, slot)
-                rows.append(
-                    wavenet_step.sample(self._plain, rings, previous, frames, draws, temperature, top_p, self._scratch)
-                )
-                states.previous[slot] = rows[-1][-1]
-            return np.stack(rows)
-        frames = padded_conditioning(conditioning)
-        work = self._workspace(len(slots))
-        return packed_step.sample(self._packed, states, slots, frames, uniforms, temperature, top_p, work)
+        frames, memory = self._padded(conditioning), self._memory(len(slots))
+        classes = np.empty(uniforms.shape, np.int64)
+        sampling.sample(
+            self._network, states, slots, frames, uniforms, options.temperature, options.top_p, memory, classes
+        )
+        return classes
 
     def logits(self, targets: Classes, conditioning: Floats) -> Floats:
         """Logits `(rows, time, classes)` from the sampling kernel, every sample after the targets before it.
 
         Targets are `(rows, time)`, conditioning `(rows, frames, layers, 2R)`.
         """
-        states, slots = self.streams(len(targets)), np.arange(len(targets))
-        if self._packed is None:
-            rows = []
-            for slot, frames, classes in zip(slots, conditioning, targets, strict=True):
-                rings, previous = _rings(states, slot)
-                rows.append(wavenet_step.teacher_forced(self._plain, rings, previous, frames, classes, self._scratch))
-            return np.stack(rows)
-        frames = padded_conditioning(conditioning)
-        return packed_step.teacher_forced(self._packed, states, slots, frames, targets, self._workspace(len(targets)))
+        rows = len(targets)
+        states, slots, frames = self.streams(rows), np.arange(rows), self._padded(conditioning)
+        logits = np.empty((*targets.shape, len(self._network.embedding)), np.float32)
+        sampling.teacher_forced(self._network, states, slots, frames, targets, self._memory(rows), logits)
+        return logits
 
-    def _workspace(self, rows: int) -> Workspace:
-        assert self._packed is not None
-        if rows not in self._workspaces:
-            self._workspaces[rows] = workspace(self._packed, rows)
-        return self._workspaces[rows]
+    def _padded(self, conditioning: Floats) -> Floats:
+        """Both halves of `(…, 2R)` as wide as the kernel's channels."""
+        channels = self._network.embedding.shape[1]
+        halves = conditioning.reshape(*conditioning.shape[:-1], 2, -1)
+        if halves.shape[-1] < channels:
+            halves = pad(halves, *halves.shape[:-1], channels)
+        return np.ascontiguousarray(halves.reshape(*conditioning.shape[:-1], 2 * channels))
+
+    def _memory(self, rows: int) -> Memory:
+        if rows not in self._memories:
+            self._memories[rows] = sampling.working_memory(self._network, rows, activation_dtype(self.precision))
+        return self._memories[rows]
 
 
-def step_weights(wavenet: WaveNet) -> StepWeights:
-    """The network's weights laid out for the plain kernel: `(in, out)`, float32."""
-    embedding = wavenet.embedding.weight
-    channels = embedding.shape[1]
+def pack_network(wavenet: WaveNet, precision: Format) -> Network:
+    """The network's weights laid out for the kernel, channels padded with zeros."""
     layers = cast("list[GatedLayer]", list(wavenet.layers))
-    residuals = [layer.residual for layer in layers if layer.residual is not None]
-    # a WaveNet of one layer has no residual matrices: none is still an array of three axes
-    residual = [embedding.new_empty(0, channels, channels), *(linear.weight.T[None] for linear in residuals)]
-    residual_bias = [embedding.new_empty(0, channels), *(linear.bias[None] for linear in residuals)]
-    return StepWeights(
-        embedding=_array(embedding),
-        taps=_array(torch.stack([layer.weight for layer in layers]).transpose(2, 3)),
+    embedding = _array(wavenet.embedding.weight)
+    classes, narrow = embedding.shape
+    channels, skip = padded(narrow), padded(wavenet.hidden.in_features)
+    # of each tap both halves of the gate: (layers, kernel, R, 2, R)
+    taps = _array(torch.stack([layer.weight.mT.unflatten(2, (2, narrow)) for layer in layers]))
+    onward = np.zeros((len(layers), channels, channels + skip), np.float32)
+    onward_bias = np.zeros((len(layers), channels + skip), np.float32)
+    skips = _array(wavenet.skip.weight.T).reshape(len(layers), narrow, -1)
+    onward[:, :narrow, channels : channels + skips.shape[2]] = skips
+    for i, layer in enumerate(layers):
+        if layer.residual is not None:  # nothing reads the last layer's output
+            onward[i, :narrow, :narrow] = _array(layer.residual.weight.T)
+            onward_bias[i, :narrow] = _array(layer.residual.bias)
+    # rounded once, the two output layers would alone cost three times what all other rounding does
+    head_terms = 2 if precision == "int8" else 1
+    hidden, output = _array(wavenet.hidden.weight.T), _array(wavenet.output.weight.T)
+    return Network(
+        embedding=pad(embedding, classes, channels),
+        taps=pack(pad(taps, *taps.shape[:2], channels, 2, channels).reshape(len(layers), -1, 2 * channels), precision),
+        onward=pack(onward, precision),
+        onward_bias=onward_bias,
+        skip_bias=pad(_array(wavenet.skip.bias), skip),
+        hidden=pack(pad(hidden, skip, skip)[None], precision, head_terms),
+        hidden_bias=pad(_array(wavenet.hidden.bias), skip),
+        output=pack(pad(output, skip, padded(classes))[None], precision, head_terms),
+        output_bias=pad(_array(wavenet.output.bias), padded(classes)),
         dilations=np.array(wavenet.dilations, np.int64),
-        residual=_array(torch.cat(residual)),
-        residual_bias=_array(torch.cat(residual_bias)),
-        skip=_array(wavenet.skip.weight.T),
-        skip_bias=_array(wavenet.skip.bias),
-        hidden=_array(wavenet.hidden.weight.T),
-        hidden_bias=_array(wavenet.hidden.bias),
-        output=_array(wavenet.output.weight.T),
-        output_bias=_array(wavenet.output.bias),
+        kernel_size=wavenet.kernel_size,
     )
-
-
-def _rings(states: StreamStates, slot: np.int64) -> tuple[Rings, int]:
-    past = cast("Floats", states.past)
-    return Rings(past[slot], states.next[slot]), int(states.previous[slot])
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -6,7 +6,7 @@ A step costs a GPU its number of operations more than their size. Hence
 - residual biases are added beforehand: layer inputs lie in the rings without them, conditioning makes up for it;
 - time, ring places and conditioning rows are tensors: the same recorded sequence of operations serves every step.
 
-`tests/test_gpu_sampling.py` holds it against `WaveNet.forward`; `bench/stepper.py` is the same in plain words.
+`tests/test_gpu_sampling.py` holds it against `WaveNet.forward`; `tests/torch_stepper.py` is the same in plain words.
 """
 
 from dataclasses import dataclass

@@ -5,23 +5,22 @@ single stream is too little work for a GPU.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import mu_law_decode
-from audio_vq.codec.conditioning import BLOCK_UNITS, chunk_conditioning
+from audio_vq.audio import Waveform, mu_law_decode
+from audio_vq.codec.codec import Codec
+from audio_vq.codec.decode import BLOCK_UNITS, chunk_conditioning
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.sampler import Precision, Sampler
-from audio_vq.kernels.streams import StreamStates
+from audio_vq.codec.threads import one_thread
+from audio_vq.kernels.sampling import StreamStates
 from audio_vq.models.wavenet import WaveNet
-
-Waveform = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -79,6 +78,13 @@ class WaveformStream:
         self._state.window.extend(int(unit) for unit in units)
         return self._speak(BLOCK_UNITS + self._conditioner.reach)
 
+    def blocks(self, units: Iterable[int]) -> Iterator[Waveform]:
+        """What further units, which may be late, let be spoken: each block as soon as it can be."""
+        for unit in units:
+            block = self.push([unit])
+            if len(block):
+                yield block
+
     def finish(self) -> Waveform:
         """Speaks what waits: no more units come."""
         return self._speak(1)
@@ -90,7 +96,8 @@ class WaveformStream:
             end = min(state.spoken + BLOCK_UNITS, len(state.window))
             window = torch.tensor(state.window[: end + self._conditioner.reach], device=self._codebook.device)
             latents = self._codebook[window].T
-            frames = chunk_conditioning(self._conditioner, latents, state.speaker, state.spoken, end)
+            with one_thread():
+                frames = chunk_conditioning(self._conditioner, latents, state.speaker, state.spoken, end)
             blocks.append(self._sample(frames.float().cpu().numpy()))
             kept = max(0, end - self._conditioner.reach)
             state.window, state.spoken = state.window[kept:], end - kept
@@ -101,3 +108,9 @@ class WaveformStream:
         slots = np.zeros(1, np.int64)
         classes = self._sampler.sample(self._state.rings, slots, frames[None], uniforms, self._state.options)
         return mu_law_decode(torch.from_numpy(classes[0]), self._classes).numpy()
+
+
+def stream_of(codec: Codec, speaker: int, options: SamplingOptions, state: StreamState | None = None) -> WaveformStream:
+    """A stream of a model's decoder."""
+    network = codec.network
+    return WaveformStream(network.wavenet, network.quantizer.codebook, speaker, options, codec.precision, state)

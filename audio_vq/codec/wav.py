@@ -14,6 +14,40 @@ from audio_vq.errors import UserError
 
 UNKNOWN_SIZE = 0xFFFFFFFF  # bytes; what a stream says whose end is not known yet
 HEADER_BYTES = 44
+OTHER_KINDS = {  # by how they begin
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"FORM": "AIFF",
+    b"RIFX": "big-endian WAV (RIFX)",
+    b"RF64": "RF64",
+    b"BW64": "BW64",
+    b"riff\x2e\x91\xcf\x11": "Wave64",
+    b"caff": "CAF",
+    b".snd": "AU",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+    b"NIST_1A": "NIST SPHERE",
+    b"#!AMR": "AMR",
+}
+# behind the samples of finished files
+CHUNKS_BEHIND = frozenset(
+    {
+        b"LIST",
+        b"id3 ",
+        b"ID3 ",
+        b"fact",
+        b"cue ",
+        b"smpl",
+        b"inst",
+        b"bext",
+        b"iXML",
+        b"_PMX",
+        b"PEAK",
+        b"JUNK",
+        b"junk",
+    }
+    | {b"afsp", b"acid", b"plst", b"note", b"labl", b"axml", b"cart", b"FLLR", b"PAD ", b"RIFF"}
+)
 INTEGERS, FLOATS, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
 
 
@@ -36,32 +70,63 @@ class PcmFormat:
 class PcmReader:
     """Bytes in pieces of any size → waveforms `(time,)`, channels averaged.
 
-    What begins like a WAV file is one, and its header says what follows (the lengths it states are not believed: it may
-    still be growing). Anything else is raw 16-bit mono, little-endian, at `raw_rate`.
+    What begins like a WAV file is one, and its header says what follows. Anything else is raw 16-bit mono,
+    little-endian, at `raw_rate`; but what begins like another kind of audio file is refused.
+
+    Args:
+        raw_rate: Hz, of input without header.
+        grows: the input is a file that may still be written to, whose header may tell an earlier length. Bytes behind
+            that length are then samples, unless they begin like a chunk that WAV files have behind their samples.
     """
 
-    def __init__(self, raw_rate: int) -> None:
+    def __init__(self, raw_rate: int, *, grows: bool = False) -> None:
         self._raw = PcmFormat(raw_rate)
+        self._grows = grows
         self._pending = b""
+        self._left: int | None = None  # bytes of samples until the length that the header told; None: it told none
+        self._padding = 0  # bytes behind them: chunks begin at even places
         self.format: PcmFormat | None = None  # known when enough of the beginning is there
 
     def feed(self, data: bytes) -> Waveform:
-        """The samples that are complete. Raises UserError for WAV of a kind that is not read live, or NaN."""
+        """The samples that are complete.
+
+        Raises:
+            UserError: another kind of audio file, WAV of a kind that is not read live, or NaN.
+        """
         self._pending += data
         if self.format is None:
             self._read_header()
         if self.format is None:
             return np.zeros(0, np.float32)
-        whole = len(self._pending) - len(self._pending) % self.format.bytes_per_frame
-        samples, self._pending = self._pending[:whole], self._pending[whole:]
-        waveform = _samples(samples, self.format).reshape(-1, self.format.channels).mean(axis=1, dtype=np.float32)
+        size = self.format.bytes_per_frame
+        waveform = _samples(self._take_whole(size), self.format).reshape(-1, self.format.channels)
         if not np.isfinite(waveform).all():
             raise UserError("the input holds NaN or infinite samples")
-        return waveform
+        return waveform.mean(axis=1, dtype=np.float32)
+
+    def _take_whole(self, frame_bytes: int) -> bytes:
+        """The pending bytes of whole frames; what lies behind the samples is dropped."""
+        if self._left is not None and len(self._pending) > self._left:
+            behind = self._pending[self._left + self._padding :]
+            if behind[:4] in CHUNKS_BEHIND:
+                self._grows = False
+            if not self._grows:
+                self._pending = self._pending[: self._left]
+            elif len(behind) >= 4:  # the file has grown
+                self._left = None
+        ready = len(self._pending) if self._left is None else min(len(self._pending), self._left)
+        ready -= ready % frame_bytes
+        samples, self._pending = self._pending[:ready], self._pending[ready:]
+        if self._left is not None:
+            self._left -= ready
+        return samples
 
     def _read_header(self) -> None:
         head = self._pending
-        if head[:4] != b"RIFF"[: len(head)]:
+        if any(magic.startswith(head) for magic in (b"RIFF", *OTHER_KINDS)) or (head[:1] == b"\xff" and len(head) < 4):
+            return  # too few bytes to tell
+        _refuse_other_kinds(head)
+        if head[:4] != b"RIFF":
             self.format = self._raw
             return
         at, wav = 12, None
@@ -69,10 +134,30 @@ class PcmReader:
             name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
             if name == b"data" and wav:
                 self.format, self._pending = wav, head[at + 8 :]
+                self._left, self._padding = (size if 0 < size < UNKNOWN_SIZE else None), size % 2
                 return
             if name == b"fmt " and len(head) >= at + 8 + size:
                 wav = _format(head[at + 8 : at + 8 + size])
             at += 8 + size + size % 2
+
+
+def _refuse_other_kinds(head: bytes) -> None:
+    kind = next((kind for magic, kind in OTHER_KINDS.items() if head.startswith(magic)), None)
+    if head[:4] == b"RIFF" and not b"WAVE".startswith(head[8:12]):
+        kind = "RIFF but not WAV"
+    if head[4:8] == b"ftyp":
+        kind = "MP4"
+    if _begins_mp3(head):
+        kind = "MP3"
+    if kind:
+        raise UserError(f"the input is {kind}, which is not read live; give WAV or raw samples, or leave out --live")
+
+
+def _begins_mp3(head: bytes) -> bool:
+    """A frame of MPEG audio, layer III, with a bit rate and a sample rate that exist; raw samples hardly ever do."""
+    return (
+        len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and 0 < head[2] >> 4 < 15 and head[2] & 12 != 12
+    )
 
 
 def _format(content: bytes) -> PcmFormat:

@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -12,16 +11,15 @@ import numpy.typing as npt
 from torch import Tensor
 
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.codec.encode import one_thread
 from audio_vq.codec.sampler import Classes, Floats, Sampler
-from audio_vq.kernels.streams import begin_again
+from audio_vq.codec.threads import lone_threads
 
 ROWS = 32  # clips side by side in one thread: more gain nothing and leave the cache
 
 
 @dataclass
-class Clip:
-    """One clip and how far it is."""
+class SamplingJob:
+    """One clip to be sampled, and how far it is."""
 
     index: int
     units: int  # its length
@@ -41,7 +39,7 @@ class Clip:
 
 
 def sample_side_by_side(
-    sampler: Sampler, clips: Sequence[Clip], options: SamplingOptions, threads: int
+    sampler: Sampler, clips: Sequence[SamplingJob], options: SamplingOptions, threads: int
 ) -> Iterator[tuple[int, Classes]]:
     """Yields index and classes `(time,)` of each clip when it ends. What a clip says does not depend on the others."""
     threads = min(threads, len(clips))
@@ -50,8 +48,7 @@ def sample_side_by_side(
     # dealt like cards, so that every thread begins with as much; what does not fit waits for whoever is free
     hands = [longest_first[first:places:threads] for first in range(threads)]
     work = _Work(sampler, options, deque(longest_first[places:]))
-    # torch's pool would wait busily on the cores that sample
-    with one_thread(), ThreadPoolExecutor(threads) as pool:
+    with lone_threads(threads) as pool:
         try:
             for hand in hands:
                 pool.submit(work.run, hand)
@@ -68,21 +65,21 @@ def sample_side_by_side(
 class _Work:
     """What the threads share: clips that wait, and those that have ended."""
 
-    def __init__(self, sampler: Sampler, options: SamplingOptions, waiting: deque[Clip]) -> None:
+    def __init__(self, sampler: Sampler, options: SamplingOptions, waiting: deque[SamplingJob]) -> None:
         self.sampler = sampler
         self.options = options
         self.waiting = waiting
-        self.ended: SimpleQueue[Clip | BaseException] = SimpleQueue()
+        self.ended: SimpleQueue[SamplingJob | BaseException] = SimpleQueue()
         self.stop = threading.Event()
 
-    def run(self, hand: Sequence[Clip]) -> None:
+    def run(self, hand: Sequence[SamplingJob]) -> None:
         """Samples a hand of clips and then, one by one, some that wait."""
         try:
             _Thread(self, len(hand)).run(hand)
         except BaseException as error:  # noqa: BLE001 - raised again where the clips are awaited
             self.ended.put(error)
 
-    def next_waiting(self) -> Clip | None:
+    def next_waiting(self) -> SamplingJob | None:
         try:
             return self.waiting.popleft()
         except IndexError:
@@ -95,8 +92,8 @@ class _Thread:
         self.sampler = work.sampler.fork()
         self.states = self.sampler.streams(rows)
 
-    def run(self, hand: Sequence[Clip]) -> None:
-        slots: list[Clip | None] = list(hand)
+    def run(self, hand: Sequence[SamplingJob]) -> None:
+        slots: list[SamplingJob | None] = list(hand)
         while not self.work.stop.is_set():
             slots = [self._occupant(slot, clip) for slot, clip in enumerate(slots)]
             running = [(slot, clip) for slot, clip in enumerate(slots) if clip is not None]
@@ -104,15 +101,15 @@ class _Thread:
                 return
             self._advance(running)
 
-    def _occupant(self, slot: int, clip: Clip | None) -> Clip | None:
+    def _occupant(self, slot: int, clip: SamplingJob | None) -> SamplingJob | None:
         """The clip of a slot; where it has ended, the next that waits."""
         while clip is not None and not clip.refill():
             self.work.ended.put(clip)
-            begin_again(self.states, slot, self.sampler.silence)
+            self.sampler.begin_again(self.states, slot)
             clip = self.work.next_waiting()
         return clip
 
-    def _advance(self, running: list[tuple[int, Clip]]) -> None:
+    def _advance(self, running: list[tuple[int, SamplingJob]]) -> None:
         """As far as all clips have conditioning."""
         frames = min(len(clip.frames) for _, clip in running)
         conditioning = np.stack([clip.frames[:frames] for _, clip in running])

@@ -111,7 +111,10 @@ def _pick(bounds: npt.NDArray[np.float64], draw: float) -> int:
 
 def _nothing_to_crop(corpus: PreparedCorpus, split: str, chosen: tuple[Utterance, ...], crop_length: int) -> str:
     if not chosen:
-        return f"{corpus.folder} has no {split} utterance; prepare a corpus with at least three recordings"
+        return (
+            f"{corpus.folder} has no {split} utterance of a speaker who is trained on; prepare a corpus with more "
+            "recordings of each speaker, or with longer ones, which are cut at pauses"
+        )
     longest = max(chosen, key=lambda utterance: utterance.num_samples)
     return (
         f"no {split} utterance of {corpus.folder} has the {crop_length} samples of a crop; the longest is "

@@ -66,8 +66,10 @@ def prepare(
     # a mistake about splits must come out before hours of reading, not after them
     assign_splits([_draft(entry) for entry in recordings.recordings], rule.seed, rule.test_speakers)
     rule = replace(rule, sentences=recordings.sentences)
-    left_out = [entry for entry in recordings.left_out if not (recordings.source / entry.source).is_relative_to(out)]
-    source = str(recordings.source.resolve())
+    # an unfinished corpus among its own recordings is none of them
+    folder = recordings.source.resolve()
+    left_out = [each for each in recordings.left_out if out.resolve() not in (folder / each.source).parents]
+    source = str(folder)
     settings = asdict(processing) | {"source": source, "list_of_recordings": recordings.fingerprint()}
     with CorpusWriter(out, settings, force=force) as writer:
         waiting = recordings.recordings[writer.done :]
@@ -113,7 +115,9 @@ def process(recording: Recording, processing: Processing) -> list[Spoken | Skipp
         offset_seconds=whole.offset_samples / rate,
         gain_db=20 * math.log10(gain),
     )
-    return [spoken] if recording.text else list(_cut(spoken, whole.waveform, processing))
+    if recording.text:
+        return [spoken]
+    return list(_cut(spoken, whole.waveform, processing)) or [Skipped(recording.source, "nothing but pauses")]
 
 
 def _trimmed(waveform: Waveform, processing: Processing) -> Trimmed:

@@ -5,15 +5,17 @@ loaded, so a crop costs a few pages however long the corpus is.
 """
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, from_pcm16
+from audio_vq.audio import Waveform, at_rate, from_pcm16
+from audio_vq.codec.source import Source
 from audio_vq.errors import UserError
 from audio_vq.files import safe_name
 
@@ -23,6 +25,7 @@ CORPUS_FILE = "corpus.json"  # written last: its presence means finished
 UTTERANCES_FILE = "utterances.jsonl"
 AUDIO_FILE = "audio.pcm"
 PCM_DTYPE = np.dtype("<i2")
+BLOCK_SAMPLES = 1 << 18  # of an utterance that is read in blocks
 SPLITS = ("train", "valid", "test")
 
 
@@ -166,11 +169,24 @@ class PreparedCorpus:
     def speakers(self) -> tuple[str, ...]:
         return self.header.speakers  # sorted
 
-    def trainable(self) -> "PreparedCorpus":
-        """The part of the corpus whose speakers have training utterances: those a model can learn to speak as."""
-        voices = {utterance.speaker for utterance in self.utterances if utterance.split == "train"}
-        kept = tuple(utterance for utterance in self.utterances if utterance.speaker in voices)
-        return replace(self, header=replace(self.header, speakers=tuple(sorted(voices))), utterances=kept)
+    def trainable(self, crop_length: int = 1) -> "PreparedCorpus":
+        """The part of the corpus whose speakers have training crops, of so many samples: those a model can learn."""
+        untrained = self.untrained(crop_length)
+        speakers = tuple(name for name in self.speakers if name not in untrained)
+        kept = tuple(utterance for utterance in self.utterances if utterance.speaker not in untrained)
+        return replace(self, header=replace(self.header, speakers=speakers), utterances=kept)
+
+    def untrained(self, crop_length: int = 1) -> dict[str, str]:
+        """The other speakers, and why no model learns them."""
+        longest = dict.fromkeys(self.speakers, 0)  # samples of each speaker's longest training utterance
+        for utterance in self.select("train"):
+            longest[utterance.speaker] = max(longest[utterance.speaker], utterance.num_samples)
+        too_short = f"no training utterance as long as a crop of {crop_length} samples"
+        return {
+            name: too_short if samples else "nothing in the train split"
+            for name, samples in longest.items()
+            if samples < crop_length
+        }
 
     @property
     def source(self) -> str:
@@ -196,6 +212,29 @@ class PreparedCorpus:
         return np.memmap(self.folder / AUDIO_FILE, dtype=PCM_DTYPE, mode="r")
 
 
+def corpus_sources(corpus: PreparedCorpus, utterances: Iterable[Utterance]) -> list[Source]:
+    """Utterances as recordings to encode."""
+
+    def read(utterance: Utterance, sample_rate: int) -> Iterator[Waveform]:
+        starts = range(0, utterance.num_samples, BLOCK_SAMPLES)
+        blocks = (corpus.waveform(utterance, at, min(BLOCK_SAMPLES, utterance.num_samples - at)) for at in starts)
+        return at_rate(blocks, corpus.sample_rate, sample_rate)
+
+    return [
+        Source(each.id, each.speaker, corpus.header.to_json() + each.to_json(), partial(read, each))
+        for each in utterances
+    ]
+
+
+def untrained_line(untrained: Mapping[str, str]) -> str:
+    """One line for people about what `PreparedCorpus.untrained` found; empty where that is nobody."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in untrained.items():
+        by_reason.setdefault(reason, []).append(name)
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"speakers that are not trained on: {'; '.join(parts)}" if parts else ""
+
+
 def _read_utterances(path: Path) -> tuple[Utterance, ...]:
     number, utterances = 0, []
     try:
@@ -210,7 +249,7 @@ def _read_utterances(path: Path) -> tuple[Utterance, ...]:
 
 
 def _json_text(content: Any, indent: int | None = None) -> str:
-    """JSON in UTF-8's letters: bytes of file names that are not UTF-8, which Python reads as surrogates, are shown."""
+    """JSON with letters as they are, but for surrogates, which UTF-8 lacks: Python's stand-ins for odd file names."""
     return json.dumps(content, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 

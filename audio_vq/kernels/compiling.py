@@ -16,6 +16,9 @@ _DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in _SOURCES)).h
 
 # sums may be reordered and products fused, which vectorising needs; NaN and infinity keep their meaning
 REORDERED = {"contract", "reassoc", "nsz"}
+# for functions that allocate nothing, and of which many are called per sample: they count no references to arrays
+UNCOUNTED: dict[str, Any] = {"_nrt": False}
+INLINED: dict[str, Any] = {**UNCOUNTED, "forceinline": True}
 
 
 class _KernelCache(FunctionCache):
@@ -31,10 +34,10 @@ class _KernelCache(FunctionCache):
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator; options as for `numba.njit`."""
+    """Decorator; options as for `numba.njit`. Divided by zero is infinity or NaN."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(nogil=True, **options)(function)
+        dispatcher = njit(**{"nogil": True, "error_model": "numpy", **options})(function)
         dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - numba offers no other way in
         return dispatcher
 

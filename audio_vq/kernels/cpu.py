@@ -1,21 +1,9 @@
-"""What this machine's processor can do, asked once."""
+"""What the processor can do that compiled code is for: this machine's, or that of NUMBA_CPU_FEATURES."""
 
-import llvmlite.binding as llvm
-from numba import config
+from numba.core.registry import cpu_target
 
+_FEATURES = cpu_target.target_context.codegen()._get_host_cpu_features().split(",")  # noqa: SLF001 - as numba has them
 
-def _features() -> dict[str, bool]:
-    if config.CPU_NAME:  # NUMBA_CPU_NAME: code is wanted for another processor
-        return {}
-    try:
-        return dict(llvm.get_host_cpu_features())
-    except RuntimeError:  # LLVM cannot tell on this machine: nothing is taken for granted
-        return {}
-
-
-_FEATURES = _features()
-
-HAS_VECTORS = all(_FEATURES.get(name, False) for name in ("avx2", "fma"))  # what `vector.py` is written for
-HAS_AVX512 = HAS_VECTORS and _FEATURES.get("avx512f", False)
-HAS_VNNI = HAS_AVX512 and _FEATURES.get("avx512vnni", False)
-HAS_BFLOAT16 = HAS_AVX512 and _FEATURES.get("avx512bf16", False)
+HAS_AVX512 = "+avx512f" in _FEATURES
+HAS_VNNI = HAS_AVX512 and "+avx512vnni" in _FEATURES
+HAS_BFLOAT16 = HAS_AVX512 and "+avx512bf16" in _FEATURES

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec.encode import encode_to_file, units_digest
 from audio_vq.codec.prior import unit_bits
-from audio_vq.codec.source import corpus_sources, encode_to_file, units_digest
 from audio_vq.config import PriorConfig, TrainConfig, as_dict
-from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.prepared import PreparedCorpus, corpus_sources
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE
@@ -141,9 +141,9 @@ def encode_splits(
         missing = "valid" if train else "train"
         raise UserError(f"{corpus.folder} has no {missing} utterance; prepare a corpus with more recordings")
     sources = corpus_sources(corpus, (*train, *valid))
-    file = folder / f"units-{units_digest(model, sources)}.npz"
+    file = folder / f"units-{units_digest(model.codec, sources)}.npz"
     with PartialState().main_process_first():  # the others read what the first has written
         if not file.exists():
-            encode_to_file(model, sources, file)
+            encode_to_file(model.codec, sources, file)
     everything = read_units(file)
     return everything[: len(train)], everything[len(train) :]

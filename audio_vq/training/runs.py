@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 
 from audio_vq.config import TrainConfig, TrainPriorRun, TrainRun
-from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.prepared import PreparedCorpus, untrained_line
 from audio_vq.files import locked
 from audio_vq.pretrained import VQVAE, resolve_device
 from audio_vq.training.continuing import describe_run, refuse_other_content, refuse_other_run, write_config
@@ -27,7 +27,7 @@ def run_vqvae(run: TrainRun) -> None:
     """`audio-vq train`. Raises UserError for a corpus, model or folder that does not fit."""
 
     def task(folder: Path, _device: torch.device) -> Task:
-        corpus = PreparedCorpus.open(run.data, run.model.sample_rate).trainable()
+        corpus = _trainable(run.data, run.model.sample_rate, run.train.crop_length)
         description = describe_run(run, corpus)
         refuse_other_run(folder, description)
         kind = GaussianTask if run.model.bottleneck == "gaussian" else VQVAETask
@@ -43,7 +43,7 @@ def run_prior(run: TrainPriorRun) -> None:
 
     def task(folder: Path, device: torch.device) -> Task:
         model = VQVAE.from_pretrained(run.model, device.type)
-        corpus = PreparedCorpus.open(run.data, model.sample_rate).trainable()
+        corpus = _trainable(run.data, model.sample_rate)
         description = describe_run(run, corpus, model.fingerprint)
         refuse_other_run(folder, description)
         made = PriorTask(model, corpus, run.prior, run.train, run.seed, folder)
@@ -51,6 +51,15 @@ def run_prior(run: TrainPriorRun) -> None:
         return made
 
     _run(run, task)
+
+
+def _trainable(data: str, sample_rate: int, crop_length: int = 1) -> PreparedCorpus:
+    """The part of a corpus that can be trained on; who is left out is said."""
+    corpus = PreparedCorpus.open(data, sample_rate)
+    untrained = corpus.untrained(crop_length)
+    if untrained and PartialState().is_main_process:
+        print(untrained_line(untrained), file=sys.stderr)
+    return corpus.trainable(crop_length)
 
 
 def _run(run: TrainRun | TrainPriorRun, make_task: Callable[[Path, torch.device], Task]) -> None:

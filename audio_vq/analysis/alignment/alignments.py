@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_vq.analysis.alignment.textgrid import Interval, read_phones
+from audio_vq.analysis.alignment.textgrid import LabelledInterval, read_phones
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 
@@ -159,12 +159,12 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not a text file in UTF-8 or UTF-16; expected a phone alignment") from error
 
 
-def _read_lab(path: Path, text: str) -> Iterator[Interval]:
+def _read_lab(path: Path, text: str) -> Iterator[LabelledInterval]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             start, end, label = line.split(maxsplit=2)
-            yield Interval(number, float(start), float(end), label)
+            yield LabelledInterval(number, float(start), float(end), label)
         except ValueError:
             raise UserError(f"{path}, line {number}: {line!r} is not `start_seconds end_seconds LABEL`") from None

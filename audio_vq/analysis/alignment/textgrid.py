@@ -14,7 +14,7 @@ PHONE_TIERS = ("phones", "phone", "segments", "segment", "phonemes", "phoneme", 
 WORD_TIERS = ("words", "word", "ort-mau", "ort")
 
 
-class Interval(NamedTuple):
+class LabelledInterval(NamedTuple):
     """A labelled stretch of time and the line of the file it stands on."""
 
     line: int
@@ -28,7 +28,7 @@ class Tier:
     """A tier of intervals. Aligners of several speakers write "SPEAKER - phones"."""
 
     name: str
-    intervals: tuple[Interval, ...]
+    intervals: tuple[LabelledInterval, ...]
 
     @property
     def kind(self) -> str:
@@ -41,7 +41,7 @@ class Tier:
         return self.name.strip().lower().removesuffix(self.kind).strip(" -_:.")
 
 
-def read_phones(path: Path, text: str) -> tuple[Interval, ...]:
+def read_phones(path: Path, text: str) -> tuple[LabelledInterval, ...]:
     """Intervals of the tier of phones; `path` is for messages, its folder is named for the speaker.
 
     Raises:
@@ -61,7 +61,7 @@ def read_phones(path: Path, text: str) -> tuple[Interval, ...]:
     return (found or tiers)[0].intervals
 
 
-def read_words(path: Path, text: str) -> tuple[Interval, ...]:
+def read_words(path: Path, text: str) -> tuple[LabelledInterval, ...]:
     """Intervals of the tier of words; none where there is no such tier, or several.
 
     Raises:
@@ -143,6 +143,6 @@ def _interval_tiers(values: _Values) -> Iterator[Tier]:
                 values.text()
 
 
-def _interval(values: _Values) -> Interval:
+def _interval(values: _Values) -> LabelledInterval:
     start = values.number()
-    return Interval(values.line, start, values.number(), values.text())
+    return LabelledInterval(values.line, start, values.number(), values.text())

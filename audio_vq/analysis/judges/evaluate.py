@@ -14,10 +14,9 @@ from audio_vq.analysis.judges.pairs import Pair, Pairs, long_enough
 from audio_vq.analysis.judges.panel import Clip, Impression, Panel, hear
 from audio_vq.analysis.judges.scores import CONDITIONS, Comparison, SpeakerReference, score, semitones, summarise
 from audio_vq.audio import read_audio, write_audio
-from audio_vq.codec.conversion import Wish, convert_all
+from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.codec.source import corpus_sources
-from audio_vq.data.prepared import PreparedCorpus, Utterance
+from audio_vq.data.prepared import PreparedCorpus, Utterance, corpus_sources
 from audio_vq.errors import UserError
 from audio_vq.pretrained import VQVAE
 from audio_vq.progress import progress_bar
@@ -42,7 +41,7 @@ class ClipFolder:
     def claim(self, maker: str) -> None:
         """Raises UserError where another maker's clips lie here."""
         mark = self.folder / MADE_BY
-        if mark.is_file() and mark.read_text(encoding="utf-8") != maker:
+        if mark.is_file() and mark.read_bytes() != maker.encode():
             raise UserError(
                 f"{self.folder} holds conversions of another model, corpus or setting; give --force, or another --out"
             )
@@ -62,7 +61,7 @@ def maker_of(model: VQVAE, corpus: PreparedCorpus, options: SamplingOptions) -> 
     digest = blake2b(digest_size=16)
     for tensor in model.network.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    digest.update(repr((corpus.header.to_json(), options, model.precision, str(model.device))).encode())
+    digest.update(repr((corpus.header.to_json(), options, model.codec.precision, str(model.device))).encode())
     return digest.hexdigest()
 
 
@@ -84,10 +83,14 @@ def make_clips(
     todo = [each for each, names in missing.items() if names]
     total = sum(map(len, voices.values()))
     left = sum(map(len, missing.values()))
-    wishes = [Wish(source, missing[each]) for each, source in zip(todo, corpus_sources(corpus, todo), strict=True)]
+    wanted = [
+        Conversion(source, tuple(model.speaker_index(name) for name in missing[each]))
+        for each, source in zip(todo, corpus_sources(corpus, todo), strict=True)
+    ]
     with progress_bar("converting", total=total, completed=total - left) as bar:
-        for wish, speaker, waveform in convert_all(model, wishes, options):
-            write_audio(clips.converted(todo[wish], speaker), waveform, model.sample_rate)
+        for made in convert_all(model.codec, wanted, options):
+            clip = clips.converted(todo[made.conversion], model.speakers[made.speaker])
+            write_audio(clip, made.waveform, model.sample_rate)
             bar.advance()
 
 

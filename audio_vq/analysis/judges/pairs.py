@@ -56,7 +56,10 @@ def choose_pairs(corpus: PreparedCorpus, split: str, voices: Sequence[str], coun
     rng = np.random.default_rng(seed)
     sources = _draw_pairs([usable[index] for index in rng.permutation(len(usable))], targets, count, rng)
     if not sources:
-        raise UserError(f"the only voice the model and {corpus.folder} share is that of the {split} recordings")
+        raise UserError(
+            f"the only voice the model and {corpus.folder} share is that of the {split} recordings; "
+            "a conversion needs recordings of somebody else"
+        )
     anchors = _Anchors(corpus, split, rng)
     pairs = tuple(Pair(source, target, anchors.take(target)) for source, target in sources)
     return Pairs(pairs, without_text, too_short)

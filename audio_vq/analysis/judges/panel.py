@@ -8,7 +8,7 @@ here alone, and only when asked. Nothing is downloaded.
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -194,12 +194,17 @@ def hear(clips: Mapping[str, Callable[[], Clip]], panel: Panel, path: Path) -> d
 
 
 def _read_judged(path: Path) -> dict[str, Impression]:
-    """A last line that a kill cut off is dropped."""
+    """What cannot be read, as a last line that a kill cut off, is dropped and judged again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     path.write_bytes(whole)
-    return {record["key"]: Impression.from_json(record) for record in map(json.loads, whole.splitlines())}
+    heard = {}
+    for line in whole.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            record = json.loads(line)
+            heard[record["key"]] = Impression.from_json(record)
+    return heard
 
 
 def _content_key(clip: Clip, versions: Mapping[str, str]) -> str:

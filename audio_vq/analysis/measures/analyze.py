@@ -13,7 +13,7 @@ from audio_vq.analysis.measures.baselines import MfccKmeans, Side, fit_mfcc_kmea
 from audio_vq.analysis.measures.coverage import Coverages, check_coverage
 from audio_vq.analysis.measures.encoded import EncodedUtterance, encode_utterances, label
 from audio_vq.analysis.measures.phones import PhoneScores, score_phones
-from audio_vq.analysis.measures.rates import Rates, log_mel_distance, prior_rate, run_statistics, unigram_rate
+from audio_vq.analysis.measures.rates import UnitRates, log_mel_distance, prior_rate, run_statistics, unigram_rate
 from audio_vq.analysis.measures.segments import BoundaryScores, score_boundaries, utterance_boundaries
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
@@ -23,7 +23,8 @@ from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.progress import progress_bar
 
 if TYPE_CHECKING:
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
 
 CROP_SECONDS = 0.64
 CROPS = 32
@@ -45,14 +46,14 @@ class Analysis:
     counts: np.ndarray  # (codebook_size,) use of each unit in the chosen split
     scored: tuple[EncodedUtterance, ...]  # with an alignment, all
     phones: PhoneScores
-    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe unless there is one phone
+    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe
     segments: BoundaryScores
     kmeans_segments: BoundaryScores
     kmeans_counts: np.ndarray  # (codebook_size,) use of each centre in the scored utterances
     latents_used: dict[str, float | None] | None  # None: no speaker of the split is known to the model
     abx: AbxScores
     speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
-    rates: Rates
+    rates: UnitRates
 
     def metrics(self) -> dict[str, Any]:
         skipped = len(self.selection.chosen) - len(self.selection.scored)
@@ -197,11 +198,11 @@ def _rates(
     prior: "UnitPrior | None",
     *,
     seed: int,
-) -> Rates:
+) -> UnitRates:
     (mapping, chosen), rate = encoded, model.unit_rate_hz
     units = [each.units for each in chosen]
     per_sample = bits["bits_true"] if bits else None
-    return Rates(
+    return UnitRates(
         fixed_bits_per_second=unit_statistics.bits_per_second(model.codebook_size, rate),
         unigram=unigram_rate([each.units for each in mapping], units, model.codebook_size, rate),
         prior=prior_rate(prior, chosen, rate) if prior else None,

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import vstack
+from scipy.sparse import csr_array, vstack
 from sklearn.cluster import MiniBatchKMeans
 
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.measures.phones import LabelledUnits, PhoneScores, score_phones
-from audio_vq.analysis.measures.probe import LinearProbe, fit_linear_probe, one_hot
+from audio_vq.analysis.measures.probe import fit_linear_probe, one_hot
 
 FIT_FRAMES = 60_000  # to which a probe is fitted, drawn from the mapping utterances
 NEIGHBOURS = 2  # units either side that the probe of units sees
@@ -46,7 +46,7 @@ class MfccKmeans:
 def fit_mfcc_kmeans(encoded: Sequence[EncodedUtterance], codebook_size: int, *, seed: int) -> MfccKmeans:
     features = np.concatenate([each.acoustics.mfcc for each in encoded])
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
-    kmeans = MiniBatchKMeans(min(codebook_size, len(features)), batch_size=4096, n_init=3, random_state=seed)
+    kmeans = MiniBatchKMeans(min(codebook_size, len(features)), batch_size=4096, n_init=3, random_state=seed % 2**32)
     kmeans.fit((features - mean) / deviation)
     return MfccKmeans(kmeans.cluster_centers_.astype(np.float32), mean, deviation)
 
@@ -56,32 +56,27 @@ def score_baselines(
 ) -> dict[str, PhoneScores]:
     """The phone protocol on the same frames; what a probe finds takes the place of units."""
     rng = np.random.default_rng(seed)
-    phones = np.concatenate([each.phones for each in mapping.labelled])
-    size = max(codebook_size, len(np.unique(phones)))
+    names, phones = np.unique(np.concatenate([each.phones for each in mapping.labelled]), return_inverse=True)
+    size = max(codebook_size, len(names))
+    frames = np.sort(rng.permutation(len(phones))[:FIT_FRAMES])
 
     def score(units_of: Callable[[EncodedUtterance], np.ndarray]) -> PhoneScores:
         sides = (mapping.with_units(units_of), scored.with_units(units_of))
         return score_phones(*sides, codebook_size=size, seed=seed)
 
-    scores = {
+    def neighbourhood(each: EncodedUtterance) -> csr_array:
+        return one_hot(each.units, codebook_size, NEIGHBOURS)
+
+    latents = np.concatenate([each.latents for each in mapping.encoded])[frames]
+    of_latents = fit_linear_probe(latents, phones[frames])
+    units = vstack([neighbourhood(each) for each in mapping.encoded], format="csr")[frames]
+    of_units = fit_linear_probe(units, phones[frames])
+    return {
         "mfcc_kmeans": score(lambda each: kmeans.units(each.acoustics.mfcc)),
         "random_units": score(lambda each: random_units(len(each.units), codebook_size, rng)),
+        "latent_probe": score(lambda each: of_latents.predict(each.latents)),
+        "unit_probe": score(lambda each: of_units.predict(neighbourhood(each))),
     }
-    if len(np.unique(phones)) > 1:
-        frames = np.sort(rng.permutation(len(phones))[:FIT_FRAMES])
-        latents = np.concatenate([each.latents for each in mapping.encoded])[frames]
-        of_latents = fit_linear_probe(latents, phones[frames])
-        of_units = _fit_unit_probe(mapping.encoded, phones, frames, codebook_size)
-        scores["latent_probe"] = score(lambda each: of_latents.predict(each.latents))
-        scores["unit_probe"] = score(lambda each: of_units.predict(one_hot(each.units, codebook_size, NEIGHBOURS)))
-    return scores
-
-
-def _fit_unit_probe(
-    encoded: Sequence[EncodedUtterance], phones: np.ndarray, frames: np.ndarray, codebook_size: int
-) -> LinearProbe:
-    features = vstack([one_hot(each.units, codebook_size, NEIGHBOURS) for each in encoded], format="csr")
-    return fit_linear_probe(features[frames], phones[frames])
 
 
 def random_units(num_units: int, codebook_size: int, rng: np.random.Generator) -> np.ndarray:

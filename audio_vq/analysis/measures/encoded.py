@@ -12,8 +12,8 @@ from audio_vq.analysis.alignment.alignments import Alignment
 from audio_vq.analysis.measures.acoustics import Acoustics, describe
 from audio_vq.analysis.measures.phones import LabelledUnits, frame_centres, label_frames
 from audio_vq.analysis.measures.selection import AlignedCorpus
-from audio_vq.codec.source import corpus_sources, encode_with_latents
-from audio_vq.data.prepared import Utterance
+from audio_vq.codec.encode import encode_sources
+from audio_vq.data.prepared import Utterance, corpus_sources
 from audio_vq.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ def encode_utterances(
     encoded = []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         described = pool.map(acoustics, utterances)
-        sequences = encode_with_latents(model, corpus_sources(source.corpus, utterances))
-        for utterance, (sequence, latents), sound in zip(utterances, sequences, described, strict=True):
-            alignment = source.alignment(utterance)
-            encoded.append(EncodedUtterance(utterance, sequence.units, alignment, latents.T, sound))
+        encodings = encode_sources(model.codec, corpus_sources(source.corpus, utterances), with_latents=True)
+        for utterance, encoding, sound in zip(utterances, encodings, described, strict=True):
+            assert encoding.latents is not None
+            units, alignment = encoding.sequence.units, source.alignment(utterance)
+            encoded.append(EncodedUtterance(utterance, units, alignment, encoding.latents.T, sound))
             bar.advance()
     return tuple(encoded)
 

@@ -13,7 +13,8 @@ from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.units import run_lengths
 
 if TYPE_CHECKING:
-    from audio_vq.pretrained import VQVAE, UnitPrior
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
 
 DECODED = 8  # utterances
 DECODED_SECONDS = 2.0  # of each, from its beginning
@@ -53,7 +54,7 @@ class LogMelDistance:
 
 
 @dataclass(frozen=True)
-class Rates:
+class UnitRates:
     """The contract's `rates`."""
 
     fixed_bits_per_second: float  # log2 K at the unit rate

@@ -66,7 +66,7 @@ def speaker_leakage(
         for fold in np.unique(folds):
             held_out = np.flatnonzero(folds == fold)
             probe = fit_linear_probe(features[np.flatnonzero(folds != fold)], speakers[folds != fold])
-            right[held_out] = probe.classes[probe.predict(features[held_out])] == speakers[held_out]
+            right[held_out] = probe.predict(features[held_out]) == speakers[held_out]
         return right
 
     units = [each.units for each in some]
@@ -126,7 +126,7 @@ def _balanced(speakers: Sequence[str], *, seed: int) -> np.ndarray:
 def _folds(speakers: np.ndarray, sentences: Sequence[str], *, seed: int) -> np.ndarray:
     """A fold for each utterance: speakers spread evenly, a sentence in one fold only."""
     folds = np.zeros(len(speakers), np.int64)
-    splitter = StratifiedGroupKFold(min(FOLDS, len(set(sentences))), shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(min(FOLDS, len(set(sentences))), shuffle=True, random_state=seed % 2**32)
     for fold, (_, held_out) in enumerate(splitter.split(folds[:, None], speakers, sentences)):
         folds[held_out] = fold
     return folds

@@ -24,7 +24,7 @@ def map_codebook(codebook: np.ndarray, *, seed: int) -> CodebookMap:
 
     perplexity = min(30, (len(codebook) - 1) // 3)
     start = 1e-4 * plane / plane[:, 0].std()
-    embedding = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(centred)
+    embedding = TSNE(perplexity=perplexity, init=start, random_state=seed % 2**32).fit_transform(centred)
     method = f"t-SNE of the codebook vectors (perplexity {perplexity}, started from their principal components)"
     return CodebookMap(_unit_square(embedding), method)
 

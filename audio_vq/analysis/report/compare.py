@@ -1,6 +1,7 @@
 """Several analysed models side by side: one table, from the metrics.json of each."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,11 +118,24 @@ def read_report(folder: Path, name: str) -> Analyzed:
         metrics = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no metrics.json in it; expected a folder written by audio-vq analyze") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid JSON ({error})") from None
-    if not isinstance(metrics, dict) or "unit_rate_hz" not in metrics:
-        raise UserError(f"{file} is not of audio-vq analyze (no unit_rate_hz in it)")
-    return Analyzed(name, str(folder), metrics)
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON ({error}); analyse again") from None
+    for key in ("unit_rate_hz", "codebook_size"):
+        if not isinstance(metrics, dict) or metrics.get(key) is None:
+            raise UserError(f"{file} is not of audio-vq analyze (no {key} in it)")
+    model = Analyzed(name, str(folder), metrics)
+    for measure in (measure for group in MEASURES.values() for measure in group):
+        _check_numbers(file, measure.path, [model.figure(measure.path)])
+        if measure.interval and (bounds := model.figure(measure.interval)) is not None:
+            _check_numbers(file, measure.interval, bounds if isinstance(bounds, list) else [bounds], count=2)
+    return model
+
+
+def _check_numbers(file: Path, path: str, values: list[Any], count: int = 1) -> None:
+    numbers = [value for value in values if type(value) in {int, float} and math.isfinite(value)]
+    if len(values) != count or (values != [None] and len(numbers) != count):
+        expected = "a number" if count == 1 else f"a list of {count} numbers"
+        raise UserError(f"{file} is damaged: {path} is {values!r}, expected {expected}; analyse again")
 
 
 def names_of(sources: Sequence[str]) -> list[str]:

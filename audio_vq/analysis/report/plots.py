@@ -6,6 +6,7 @@ Text and axes take the page's own colour, so that they read on light and on dark
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ STYLE = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "svg.fonttype": "none",  # text stays text, in the page's font
+    "text.parse_math": False,  # a label may hold any sign
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -51,7 +53,8 @@ def styled() -> Iterator[None]:
 def to_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an inline `<svg>` element; `name` keeps its ids apart from those of other figures."""
     buffer = io.StringIO()
-    with styled(), mpl.rc_context({"svg.hashsalt": name}):
+    with styled(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font has it
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]  # neither XML declaration nor DOCTYPE inside a page

@@ -13,7 +13,7 @@ from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.report import plots, samples, tables
 from audio_vq.analysis.report.atlas import Atlas, make_atlas
 from audio_vq.analysis.report.clips import make_clips
-from audio_vq.analysis.report.evaluation_report import with_conversion
+from audio_vq.analysis.report.conversions import with_conversion
 from audio_vq.analysis.report.phone_classes import CLASS_COLOURS, DARK_CLASSES
 from audio_vq.analysis.report.plots import Mark, draw_scores
 from audio_vq.analysis.report.templates import page_part, page_template

@@ -17,7 +17,7 @@ from audio_vq.errors import UserError
 from audio_vq.files import safe_name
 
 LONGEST_NAME = 200  # bytes of an id: file systems allow 255, and results append to it
-UNFIT_FOR_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+UNFIT_FOR_NAMES = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def as_name(text: str) -> str:
-    """A file's name as a text that every file can hold: bytes that are not UTF-8, and control characters, as %XX."""
+    """A file's name fit for any text or path: control characters, bytes that are not UTF-8 and backslashes as %XX."""
     # Python reads a byte 0x80 … 0xff that is not UTF-8 as the surrogate U+DC80 … U+DCFF (PEP 383)
     return UNFIT_FOR_NAMES.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-from audio_vq.data.corpora.synthetic.renderer import LOUDNESS_DB, Interval, Line, Rendered, Script, render
+from audio_vq.data.corpora.synthetic.renderer import LOUDNESS_DB, Line, PhoneInterval, Rendered, Script, render
 from audio_vq.data.corpora.synthetic.sentences import sentences
 from audio_vq.data.corpora.synthetic.voices import Voice, make_voices
 from audio_vq.data.prepare import SplitRule, append_all, complete
@@ -94,7 +94,7 @@ def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[li
             yield [Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)]
 
 
-def format_lab(intervals: Sequence[Interval]) -> str:
+def format_lab(intervals: Sequence[PhoneInterval]) -> str:
     """Lines `start_seconds end_seconds LABEL`."""
     return "".join(
         f"{interval.start_seconds:.6f} {interval.end_seconds:.6f} {interval.label}\n" for interval in intervals

@@ -31,7 +31,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Interval:
+class PhoneInterval:
     start_seconds: float
     end_seconds: float
     label: str  # ARPAbet or SIL
@@ -61,7 +61,7 @@ class Rendered:
     line: Line
     voice: Voice
     samples: npt.NDArray[np.int16]  # (time,)
-    intervals: tuple[Interval, ...]  # contiguous, from 0 to the duration
+    intervals: tuple[PhoneInterval, ...]  # contiguous, from 0 to the duration
 
 
 def render(script: Script) -> list[Rendered]:
@@ -139,9 +139,10 @@ def _filtered(waveform: Waveform, voice: Voice, sample_rate: int, ratio: Fractio
 
 def _intervals(
     segments: Sequence[Segment], ratio: Fraction, num_samples: int, sample_rate: int
-) -> tuple[Interval, ...]:
+) -> tuple[PhoneInterval, ...]:
     starts = [float(segment.start * ratio) / sample_rate for segment in segments]
     bounds = [*starts, num_samples / sample_rate]
     return tuple(
-        Interval(start, end, segment.label) for segment, (start, end) in zip(segments, pairwise(bounds), strict=True)
+        PhoneInterval(start, end, segment.label)
+        for segment, (start, end) in zip(segments, pairwise(bounds), strict=True)
     )

@@ -194,32 +194,52 @@ def _facts(conversion: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def read_section(folder: Path) -> EvaluationSection | None:
+    """The section of `folder`/conversion.json; None where there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / "conversion.json"
+    if not path.is_file():
+        return None
+    try:
+        return evaluation_section(json.loads(path.read_text(encoding="utf-8")), folder)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it, or run audio-vq evaluate --force"
+        ) from error
+
+
 def with_conversion(page: str, folder: Path) -> str:
     """The page with the section of `folder`/conversion.json, which replaces an earlier one; unchanged without it."""
-    path = folder / "conversion.json"
-    if not path.is_file() or BEGIN not in page:
+    section = read_section(folder)
+    if section is None or not _has_place(page):
         return page
-    conversion = json.loads(path.read_text(encoding="utf-8"))
-    section = page_template("evaluate.html.j2").render(evaluation=evaluation_section(conversion, folder))
+    shown = page_template("evaluate.html.j2").render(evaluation=section)
     before, rest = page.split(BEGIN, 1)
-    return f"{before}{BEGIN}\n{section}\n{END}{rest.split(END, 1)[1]}"
+    return f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END, 1)[1]}"
 
 
 def refuse_foreign_report(folder: Path, force: bool) -> None:
     """Raises UserError where the section would have to replace a page that has no place for it."""
     report = folder / "report.html"
-    if report.is_file() and not force and BEGIN not in report.read_text(encoding="utf-8"):
+    if report.is_file() and not force and not _has_place(_read_page(report)):
         raise UserError(f"{report} has no place for conversions; run analyze again, or give --force or another --out")
 
 
 def write_section(folder: Path) -> None:
     """Show `folder`/conversion.json in `folder`/report.html: in the report of analyze, or in a page of its own."""
     report = folder / "report.html"
-    page = report.read_text(encoding="utf-8") if report.is_file() else ""
-    if BEGIN not in page:
-        conversion = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
-        page = page_template("evaluate_page.html.j2").render(
-            title=f"Voice conversion by {conversion['checkpoint']}",
-            style=page_part("report.css"),
-        )
+    page = _read_page(report) if report.is_file() else ""
+    if not _has_place(page):
+        page = page_template("evaluate_page.html.j2").render(style=page_part("report.css"))
     atomic_write_text(report, with_conversion(page, folder))
+
+
+def _read_page(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")  # it may be anybody's
+
+
+def _has_place(page: str) -> bool:
+    return END in page.partition(BEGIN)[2]

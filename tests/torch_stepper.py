@@ -1,4 +1,4 @@
-"""The WaveNet one sample at a time in plain PyTorch: what the fast samplers are measured against."""
+"""The WaveNet one sample at a time in plain PyTorch: what the fast samplers are held against."""
 
 from typing import cast
 

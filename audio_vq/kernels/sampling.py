@@ -1,0 +1,258 @@
+"""One WaveNet step after another, many streams side by side: plain loops over layers, streams and channels.
+
+A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a ring, so
+that a sample costs two products per layer, not a pass over the receptive field (Le Paine et al. 2016, "Fast WaveNet
+generation algorithm"). All streams go through a layer before the next one: its weights stay in the cache.
+
+Two formats, told apart by the types of weights and activations (`dots.py`). In float32 the equations are those of
+`models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. In int8, activations are whole numbers up to
+±127 times a scale per stream, weights the same times a scale per output.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from audio_vq.kernels.arithmetic import LOG2_E, exp2
+from audio_vq.kernels.compiling import INLINED, UNCOUNTED, compiled
+from audio_vq.kernels.dots import ZERO, Array, multiply
+from audio_vq.kernels.drawing import draw_class
+from audio_vq.kernels.weights import LARGEST, Matrices
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_F = np.float32
+_CONTRACT = {"contract"}  # products and sums may become one instruction; nothing that depends on a stream's company
+
+
+class Network(NamedTuple):
+    """One WaveNet as the step reads it. R residual and S skip channels, padded with zeros."""
+
+    embedding: Floats  # (classes, R)
+    taps: Matrices  # (kernel · R, 2R): the present sample, then those 1, 2 … dilations back
+    onward: Matrices  # (R, R + S): residual beside skip
+    onward_bias: Floats  # (layers, R + S)
+    skip_bias: Floats  # (S,)
+    hidden: Matrices  # (S, S), one "layer"
+    hidden_bias: Floats  # (S,)
+    output: Matrices  # (S, padded classes), one "layer"
+    output_bias: Floats  # (padded classes,)
+    dilations: Ints  # (layers,), samples
+    kernel_size: int
+
+
+class StreamStates(NamedTuple):
+    """Where the sampling of some streams stands, changed in place from sample to sample."""
+
+    past: Floats  # (streams, Σ ring lengths, R): the layers' rings, (kernel − 1) · dilation inputs each
+    next: Ints  # (streams, layers): where in its ring each layer writes next, over its oldest entry
+    previous: Ints  # (streams,): class of the last sample
+
+
+class Memory(NamedTuple):
+    """Working memory of one step of some rows, streams side by side."""
+
+    activations: Array  # (rows, max(kernel · R, S)): what a product reads
+    scales: Floats  # (rows,): of activations
+    sums: Array  # (rows, most outputs): what a product makes
+    x: Floats  # (rows, R + S): the next layer's input beside the sum of skips
+    gate: Floats  # (R,): of one row
+    hidden: Floats  # (rows, S)
+    logits: Floats  # (rows, padded classes)
+    weights: Floats  # (classes,): of one draw
+    candidates: Floats  # (classes,)
+
+
+def working_memory(network: Network, rows: int, activations: type[np.generic]) -> Memory:
+    classes, channels = network.embedding.shape
+    skip, gates, logits = len(network.skip_bias), 2 * channels, len(network.output_bias)
+    return Memory(
+        activations=np.zeros((rows, max(network.kernel_size * channels, skip)), activations),
+        scales=np.ones(rows, np.float32),
+        sums=np.zeros((rows, max(gates, channels + skip, network.output.starts.shape[1])), network.taps.starts.dtype),
+        x=np.zeros((rows, channels + skip), np.float32),
+        gate=np.zeros(channels, np.float32),
+        hidden=np.zeros((rows, skip), np.float32),
+        logits=np.zeros((rows, logits), np.float32),
+        weights=np.zeros(classes, np.float32),
+        candidates=np.zeros(classes, np.float32),
+    )
+
+
+@compiled(**UNCOUNTED)
+def sample(
+    network: Network,
+    states: StreamStates,
+    slots: Ints,
+    conditioning: Floats,
+    uniforms: npt.NDArray[np.float64],
+    temperature: float,
+    top_p: float,
+    memory: Memory,
+    classes: Ints,
+) -> None:
+    """Draws one class per uniform number for every row.
+
+    Args:
+        network: whose format is that of the memory.
+        states: of all streams; those of `slots` are changed.
+        slots: `(rows,)` the streams to continue.
+        conditioning: `(rows, frames, layers, 2R)`, padded, each for time / frames samples.
+        uniforms: `(rows, time)` in [0, 1).
+        temperature: divides the logits.
+        top_p: keeps the most likely classes that together have this probability.
+        memory: for as many rows.        classes: `(rows, time)`, to be drawn.
+    """
+    rows, time = uniforms.shape
+    hop = time // max(conditioning.shape[1], 1)
+    for t in range(time):
+        _step(network, states, slots, conditioning, t // hop, memory)
+        for r in range(rows):
+            drawn = draw_class(memory.logits[r], uniforms[r, t], temperature, top_p, memory.weights, memory.candidates)
+            classes[r, t] = drawn
+            states.previous[slots[r]] = drawn
+
+
+@compiled(**UNCOUNTED)
+def teacher_forced(
+    network: Network,
+    states: StreamStates,
+    slots: Ints,
+    conditioning: Floats,
+    targets: Ints,
+    memory: Memory,
+    logits: Floats,
+) -> None:
+    """Logits `(rows, time, classes)`, every sample after the targets `(rows, time)` before it."""
+    rows, time = targets.shape
+    hop = time // max(conditioning.shape[1], 1)
+    for t in range(time):
+        _step(network, states, slots, conditioning, t // hop, memory)
+        for r in range(rows):
+            for c in range(logits.shape[2]):
+                logits[r, t, c] = memory.logits[r, c]
+            states.previous[slots[r]] = targets[r, t]
+
+
+@compiled(**UNCOUNTED)
+def _step(
+    network: Network, states: StreamStates, slots: Ints, conditioning: Floats, frame: int, memory: Memory
+) -> None:
+    """Logits of the next sample of all rows into the memory."""
+    channels, skip = network.embedding.shape[1], len(network.skip_bias)
+    for r in range(len(slots)):
+        previous = states.previous[slots[r]]
+        for j in range(channels):
+            memory.x[r, j] = network.embedding[previous, j]
+        for j in range(skip):
+            memory.x[r, channels + j] = network.skip_bias[j]
+    ring = 0
+    for layer in range(len(network.dilations)):
+        ring = _gather(network, states, slots, layer, ring, memory)
+        multiply(memory.sums, memory.activations, network.taps.weights, network.taps.starts, layer)
+        _gate(memory, network.taps.scales, conditioning, frame, layer)
+        multiply(memory.sums, memory.activations, network.onward.weights, network.onward.starts, layer)
+        _add(memory, network.onward.scales, network.onward_bias, layer)
+    _dense(memory, memory.x[:, channels:], network.hidden, network.hidden_bias, memory.hidden)
+    _dense(memory, memory.hidden, network.output, network.output_bias, memory.logits)
+
+
+@compiled(**INLINED)
+def _gather(network: Network, states: StreamStates, slots: Ints, layer: int, ring: int, memory: Memory) -> int:
+    """Activations of a layer, the present inputs beside those 1, 2 … dilations ago; returns where its ring ends.
+
+    All of a row share one scale. The present inputs are written over the oldest in the ring.
+    """
+    channels, dilation, taps = network.embedding.shape[1], network.dilations[layer], network.kernel_size
+    length = (taps - 1) * dilation
+    for r in range(len(slots)):
+        slot, row, x = slots[r], memory.activations[r], memory.x[r, :channels]
+        newest = states.next[slot, layer]
+        top = _peak(row, x)
+        for k in range(1, taps):
+            top = max(top, _peak(row, states.past[slot, ring + _back(newest, k * dilation, length)]))
+        memory.scales[r] = top
+        _store(row, 0, x, top)
+        for k in range(1, taps):
+            _store(row, k * channels, states.past[slot, ring + _back(newest, k * dilation, length)], top)
+        if length:
+            for j in range(channels):
+                states.past[slot, ring + newest, j] = x[j]
+            states.next[slot, layer] = newest + 1 if newest + 1 < length else 0
+    return ring + length
+
+
+@compiled(**INLINED)
+def _back(newest: int, samples: int, length: int) -> int:
+    """Place in a ring of so many samples ago."""
+    return newest - samples if newest >= samples else newest - samples + length
+
+
+@compiled(**INLINED)
+def _peak(row: Array, x: Floats) -> np.float32:
+    """The scale with which x is put into a row of activations: 1 for floats, else the largest size, 1e-30 at least."""
+    if row.itemsize == 4:
+        return _F(1)
+    # sizes are compared by their bits: vector instructions take the largest of whole numbers in any order
+    top = _F(1e-30).view(np.int32)
+    for j in range(len(x)):
+        top = max(top, _F(abs(x[j])).view(np.int32))
+    return np.int32(top).view(np.float32)
+
+
+@compiled(**INLINED, fastmath=_CONTRACT)
+def _store(row: Array, first: int, x: Floats, top: float) -> None:
+    """Puts x into a row of activations from a place on: as it is, or whole numbers up to ±127 for sizes up to `top`."""
+    if row.itemsize == 4:
+        for j in range(len(x)):
+            row[first + j] = x[j]
+    else:
+        inverse = _F(LARGEST) / top
+        for j in range(len(x)):
+            row[first + j] = np.int32(x[j] * inverse + _F(128.5)) + np.int32(ZERO - 128)
+
+
+@compiled(**INLINED, fastmath=_CONTRACT)
+def _gate(memory: Memory, scales: Floats, conditioning: Floats, frame: int, layer: int) -> None:
+    """tanh(a) · σ(c) = (1 − e^−2a) / ((1 + e^−2a) (1 + e^−c)) of the sums: two exponentials and one division."""
+    channels = conditioning.shape[3] // 2
+    for r in range(len(memory.sums)):
+        scale, row = memory.scales[r], memory.activations[r]
+        for j in range(channels):
+            k = channels + j
+            a = _F(memory.sums[r, j]) * (scales[layer, 0, j] * scale) + conditioning[r, frame, layer, j]
+            c = _F(memory.sums[r, k]) * (scales[layer, 0, k] * scale) + conditioning[r, frame, layer, k]
+            # beyond these limits float32 knows no difference, within them all stays finite
+            ea = exp2(min(max(a, _F(-15)), _F(15)) * (_F(-2) * LOG2_E))
+            ec = exp2(min(max(c, _F(-30)), _F(30)) * -LOG2_E)
+            memory.gate[j] = (_F(1) - ea) / ((_F(1) + ea) * (_F(1) + ec))
+        _store(row, 0, memory.gate, _F(1))
+
+
+@compiled(**INLINED, fastmath=_CONTRACT)
+def _add(memory: Memory, scales: Floats, bias: Floats, layer: int) -> None:
+    """The layer's outputs to its inputs and to the sum of skips."""
+    for r in range(len(memory.sums)):
+        for j in range(bias.shape[1]):
+            memory.x[r, j] += _F(memory.sums[r, j]) * scales[layer, 0, j] + bias[layer, j]
+
+
+@compiled(**INLINED, fastmath=_CONTRACT)
+def _dense(memory: Memory, x: Floats, matrix: Matrices, bias: Floats, y: Floats) -> None:
+    """Puts bias + relu(x) @ matrix into y, for all rows; x is overwritten."""
+    terms, outputs = matrix.scales.shape[1:]
+    for r in range(len(x)):
+        row = x[r]
+        for j in range(len(row)):
+            row[j] = max(row[j], _F(0))
+        memory.scales[r] = _peak(memory.activations[r], row)
+        _store(memory.activations[r], 0, row, memory.scales[r])
+    multiply(memory.sums, memory.activations, matrix.weights, matrix.starts, 0)
+    for r in range(len(x)):
+        for j in range(outputs):
+            y[r, j] = bias[j]
+        for term in range(terms):
+            for j in range(outputs):
+                y[r, j] += _F(memory.sums[r, term * outputs + j]) * (matrix.scales[0, term, j] * memory.scales[r])
