@@ -1,6 +1,7 @@
 """Trainings that go wrong, or are unlike most: what is not finite, batches in parts, restarts, a single speaker."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from accelerate import Accelerator
 from conftest import babble
 from safetensors.torch import load_file
 from test_cli import call
-from test_training import run_of
+from test_training import MODEL, TRAIN, run_of
 
 from audio_vq.audio import write_audio
 from audio_vq.data.corpora.folder import find_folder
@@ -17,8 +18,9 @@ from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import DivergenceError
 from audio_vq.pretrained import VQVAE
-from audio_vq.training import runs
+from audio_vq.training import processes, runs
 from audio_vq.training.average import WeightAverage
+from audio_vq.training.processes import interruptions
 from audio_vq.training.runs import run_vqvae
 from audio_vq.training.vqvae_task import VQVAETask
 
@@ -115,9 +117,9 @@ def test_parts_of_a_batch_count_as_the_whole(tiny_corpus):
 
 
 def test_k_means_start_knows_how_large_its_clusters_are(tiny_corpus):
-    task, _ = after_steps(tiny_corpus, 2, 1, steps=1)
-    accelerator = Accelerator(cpu=True)
-    task.before_step(accelerator, task.network, 0.5, 1)
+    task = VQVAETask(PreparedCorpus.open(tiny_corpus), MODEL, TRAIN, seed=2**64 - 1)
+    assert not task.before_step(Accelerator(cpu=True), task.network, 0.2, 1)
+    assert task.before_step(Accelerator(cpu=True), task.network, 0.5, 1)
     quantizer = task.network.quantizer
     assert quantizer.ema_counts.sum() == pytest.approx(2 * 1280 / task.network.hop_length)  # latents of a batch
     assert quantizer.ema_counts.std() > 0
@@ -143,6 +145,24 @@ def test_the_averaged_codebook_follows_restarts(tiny_corpus):
     torch.testing.assert_close(averaged[3:5], quantizer.codebook[3:5])
     others = [0, 1, 2, 5, 6, 7]
     assert not torch.equal(averaged[others], quantizer.codebook[others])
+
+
+# ---- interrupts
+
+
+def test_a_second_interrupt_is_immediate_but_not_its_echo(monkeypatch):
+    """Launchers pass on a Ctrl-C that the terminal has already sent: the state is saved nevertheless."""
+    clock = [100.0]
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    with interruptions() as interrupted:
+        assert not interrupted
+        signal.raise_signal(signal.SIGINT)
+        clock[0] += 0.2
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupted
+        clock[0] += 2.0
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 # ---- one speaker
