@@ -28,6 +28,7 @@ SHAPES = {  # layers, cycle, kernel, R, S, conditioning channels, frames per uni
     "kernel 1": (3, 3, 1, 8, 8, 0, 1),
     "one layer": (1, 1, 2, 12, 10, 0, 1),
     "one channel": (2, 2, 2, 1, 1, 4, 4),
+    "wide skip": (2, 2, 2, 4, 160, 0, 1),  # its hidden layer makes more sums than any other product
 }
 HOP = 8  # samples per unit
 FORMATS = pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -76,7 +77,7 @@ def kernel_logits(wavenet, targets, latents, speaker, precision):
     return torch.from_numpy(Sampler(wavenet, precision).logits(targets.numpy(), frames)).transpose(1, 2)
 
 
-@pytest.mark.parametrize("shape", ["plain", "two cycles", "odd channels", "kernel 3"])
+@pytest.mark.parametrize("shape", ["plain", "two cycles", "odd channels", "kernel 3", "wide skip"])
 def test_rounded_weights_stay_near_float32(shape):
     """The Kullback–Leibler divergence in nats per sample that a format may cost to be the default."""
     wavenet = make_wavenet(shape)

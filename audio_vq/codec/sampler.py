@@ -16,8 +16,9 @@ from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.errors import UserError
 from audio_vq.kernels import sampling
 from audio_vq.kernels.cpu import HAS_VNNI
+from audio_vq.kernels.dots import PANEL
 from audio_vq.kernels.sampling import Memory, Network, StreamStates
-from audio_vq.kernels.weights import Format, activation_dtype, pack, pad, padded
+from audio_vq.kernels.weights import Format, activation_dtype, pack
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
 Precision = Literal["auto", "float32", "int8"]
@@ -85,7 +86,7 @@ class Sampler:
 
         Conditioning is `(rows, frames, layers, 2R)`, uniforms `(rows, frames · hop_length)` in [0, 1).
         """
-        frames, memory = self._padded(conditioning), self._memory(len(slots))
+        frames, memory = self.__wide(conditioning), self._memory(len(slots))
         classes = np.empty(uniforms.shape, np.int64)
         sampling.sample(
             self._network, states, slots, frames, uniforms, options.temperature, options.top_p, memory, classes
@@ -98,17 +99,17 @@ class Sampler:
         Targets are `(rows, time)`, conditioning `(rows, frames, layers, 2R)`.
         """
         rows = len(targets)
-        states, slots, frames = self.streams(rows), np.arange(rows), self._padded(conditioning)
+        states, slots, frames = self.streams(rows), np.arange(rows), self.__wide(conditioning)
         logits = np.empty((*targets.shape, len(self._network.embedding)), np.float32)
         sampling.teacher_forced(self._network, states, slots, frames, targets, self._memory(rows), logits)
         return logits
 
-    def _padded(self, conditioning: Floats) -> Floats:
+    def __wide(self, conditioning: Floats) -> Floats:
         """Both halves of `(…, 2R)` as wide as the kernel's channels."""
         channels = self._network.embedding.shape[1]
         halves = conditioning.reshape(*conditioning.shape[:-1], 2, -1)
         if halves.shape[-1] < channels:
-            halves = pad(halves, *halves.shape[:-1], channels)
+            halves = _pad(halves, *halves.shape[:-1], channels)
         return np.ascontiguousarray(halves.reshape(*conditioning.shape[:-1], 2 * channels))
 
     def _memory(self, rows: int) -> Memory:
@@ -122,7 +123,7 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
     layers = cast("list[GatedLayer]", list(wavenet.layers))
     embedding = _array(wavenet.embedding.weight)
     classes, narrow = embedding.shape
-    channels, skip = padded(narrow), padded(wavenet.hidden.in_features)
+    channels, skip = _wide(narrow), _wide(wavenet.hidden.in_features)
     # of each tap both halves of the gate: (layers, kernel, R, 2, R)
     taps = _array(torch.stack([layer.weight.mT.unflatten(2, (2, narrow)) for layer in layers]))
     onward = np.zeros((len(layers), channels, channels + skip), np.float32)
@@ -137,18 +138,30 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
     head_terms = 2 if precision == "int8" else 1
     hidden, output = _array(wavenet.hidden.weight.T), _array(wavenet.output.weight.T)
     return Network(
-        embedding=pad(embedding, classes, channels),
-        taps=pack(pad(taps, *taps.shape[:2], channels, 2, channels).reshape(len(layers), -1, 2 * channels), precision),
+        embedding=_pad(embedding, classes, channels),
+        taps=pack(_pad(taps, *taps.shape[:2], channels, 2, channels).reshape(len(layers), -1, 2 * channels), precision),
         onward=pack(onward, precision),
         onward_bias=onward_bias,
-        skip_bias=pad(_array(wavenet.skip.bias), skip),
-        hidden=pack(pad(hidden, skip, skip)[None], precision, head_terms),
-        hidden_bias=pad(_array(wavenet.hidden.bias), skip),
-        output=pack(pad(output, skip, padded(classes))[None], precision, head_terms),
-        output_bias=pad(_array(wavenet.output.bias), padded(classes)),
+        skip_bias=_pad(_array(wavenet.skip.bias), skip),
+        hidden=pack(_pad(hidden, skip, skip)[None], precision, head_terms),
+        hidden_bias=_pad(_array(wavenet.hidden.bias), skip),
+        output=pack(_pad(output, skip, _wide(classes))[None], precision, head_terms),
+        output_bias=_pad(_array(wavenet.output.bias), _wide(classes)),
         dilations=np.array(wavenet.dilations, np.int64),
         kernel_size=wavenet.kernel_size,
     )
+
+
+def _wide(size: int) -> int:
+    """A number of channels as the kernel takes them."""
+    return -(-size // PANEL) * PANEL
+
+
+def _pad(array: Floats, *shape: int) -> Floats:
+    """With zeros behind, to a shape."""
+    out = np.zeros(shape, np.float32)
+    out[tuple(slice(size) for size in array.shape)] = array
+    return out
 
 
 def _array(tensor: Tensor) -> Floats:

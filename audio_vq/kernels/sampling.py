@@ -67,11 +67,12 @@ class Memory(NamedTuple):
 
 def working_memory(network: Network, rows: int, activations: type[np.generic]) -> Memory:
     classes, channels = network.embedding.shape
-    skip, gates, logits = len(network.skip_bias), 2 * channels, len(network.output_bias)
+    skip, logits = len(network.skip_bias), len(network.output_bias)
+    products = (network.taps, network.onward, network.hidden, network.output)
     return Memory(
         activations=np.zeros((rows, max(network.kernel_size * channels, skip)), activations),
         scales=np.ones(rows, np.float32),
-        sums=np.zeros((rows, max(gates, channels + skip, network.output.starts.shape[1])), network.taps.starts.dtype),
+        sums=np.zeros((rows, max(each.starts.shape[1] for each in products)), network.taps.starts.dtype),
         x=np.zeros((rows, channels + skip), np.float32),
         gate=np.zeros(channels, np.float32),
         hidden=np.zeros((rows, skip), np.float32),

@@ -44,17 +44,6 @@ def pack(matrices: Floats, precision: Format, terms: int = 1) -> Matrices:
     )
 
 
-def padded(size: int) -> int:
-    return -(-size // PANEL) * PANEL
-
-
-def pad(array: Floats, *shape: int) -> Floats:
-    """With zeros behind, to a shape."""
-    out = np.zeros(shape, np.float32)
-    out[tuple(slice(size) for size in array.shape)] = array
-    return out
-
-
 def _panels(matrices: Floats, dtype: type[np.generic], word: int) -> Array:
     layers, inputs, outputs = matrices.shape
     split = matrices.reshape(layers, inputs // word, word, outputs // PANEL, PANEL)
