@@ -83,12 +83,12 @@ class RowsWaveNet(nn.Module):
     def __init__(self, wavenet: WaveNet, *, bfloat16: bool = False, compiled: bool = False) -> None:
         super().__init__()
         self.wavenet, self.embedding = wavenet, wavenet.embedding
-        self.bfloat16 = bfloat16
+        self.in_bfloat16 = bfloat16
         self._loss = torch.compile(self._rows_loss) if compiled else self._rows_loss
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """As `WaveNet.loss`."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
             return self._loss(targets, self.wavenet.conditioner(latents, speaker))
 
     def _rows_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:

@@ -97,7 +97,9 @@ class _Loss(torch.autograd.Function):
         loss, bfloat16, gradients = options
         weights = DecoderWeights(*(tensor.detach() for tensor in tensors))
         operands = _Operands(weights, torch.bfloat16 if bfloat16 else torch.float32)
-        size = _Size(targets.shape[1], *conditioning.shape[2:], *weights.output.shape, operands.dtype)
+        layers, gates = conditioning.shape[2:]
+        classes, skip = weights.output.shape
+        size = _Size(targets.shape[1], layers, gates, classes, skip, operands.dtype)
         previous = F.pad(targets[:, :-1], (1, 0), value=loss.silence)
         clips = [
             _Clip(loss.dilations, operands, size, *each)

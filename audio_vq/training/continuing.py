@@ -89,8 +89,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _read_config(folder: Path) -> dict[str, Any] | None:
     """The content of a run's `config.yaml`; None where there is none, or one of something else."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))
-        return content if {"train", "seed", "corpus"} <= set(content) and content["corpus"]["speakers"] else None  # type: ignore[call-overload,index]
+        content: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))
+        return content if {"train", "seed", "corpus"} <= set(content) and content["corpus"]["speakers"] else None
     except (OSError, ValueError, TypeError, KeyError, YAMLError, OmegaConfBaseException):
         return None
 
