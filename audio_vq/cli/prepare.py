@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 prepare_app = typer.Typer(
     name="prepare",
     no_args_is_help=True,
-    help="Make a corpus ready for training: 16-bit audio of one sample rate, speakers, texts and splits.",
+    help="Make a corpus ready for training: 16-bit audio of one sample rate, speakers, texts and splits.\n\n"
+    "Example: audio-vq prepare folder recordings data/mine",
 )
 
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Folder of the corpus.")]
