@@ -49,7 +49,7 @@ CONTRACT = [
 
 def tiny_config():
     return ModelConfig(
-        sample_rate=1600,
+        sample_rate=4000,
         mu_law_classes=64,
         encoder=EncoderConfig(strides=[2, 4], channels=16),
         quantizer=QuantizerConfig(codebook_size=8, dim=6),
@@ -153,7 +153,7 @@ def test_sampling_rows_have_their_baselines():
         assert row.context["decoder"] == "tiny"
     single = rows["p_wavenet_single_samples_per_s"]
     assert single.baseline == "p_wavenet_plain_samples_per_s"
-    assert rows["p_wavenet_single_realtime"].value == pytest.approx(single.value / 1600)
+    assert rows["p_wavenet_single_realtime"].value == pytest.approx(single.value / 4000)
     assert rows["p_wavenet_fraction_of_peak"].value < 1
 
 
