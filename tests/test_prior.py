@@ -71,7 +71,7 @@ def test_rotated_products_depend_on_the_distance_only():
     assert abs(product(7, 3) - product(7, 4)) > 1e-3
 
 
-@pytest.mark.parametrize("context", [1, 2, 5, 16, 64])
+@pytest.mark.parametrize("context", [2, 5, 16, 64])
 def test_cached_steps_equal_the_full_forward(context):
     """Also beyond the context, where the window drops all but half a context at once."""
     prior = make_prior(context).double()
@@ -153,7 +153,7 @@ def test_bf16_autocast_runs_and_stays_close():
 def test_sizes_that_do_not_fit_are_the_users_mistake():
     with pytest.raises(UserError, match=r"prior\.channels=24"):
         build_prior(PriorConfig(heads=5, channels=24), K, SPEAKERS)
-    with pytest.raises(UserError, match="positive"):
+    with pytest.raises(UserError, match=r"prior\.context=0"):
         build_prior(PriorConfig(context=0), K, SPEAKERS)
 
 
