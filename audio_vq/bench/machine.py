@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 
 from audio_vq.bench.measurement import Measurement
+from audio_vq.kernels.compiling import compiled
 
 SUMS = 96  # fit into registers; twelve or six vectors, for two units each with a latency of four to six cycles
 BURST = 50_000  # steps, under a millisecond: the best of many bursts is undisturbed by others on the machine
@@ -86,7 +86,7 @@ def burst() -> float:
     return BURST * SUMS
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def multiply_and_add(sums: npt.NDArray[np.float32], steps: int) -> None:
     """Sums `(SUMS,)` become sums / 2 + 1 / 2, so many times; allowed to contract, both are one instruction."""
     half = np.float32(0.5)
@@ -116,7 +116,7 @@ def _reader(size: int) -> Callable[[], float]:
     return work
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _read(words: npt.NDArray[np.int64]) -> int:
     """Reads all of it; integers, because their sums may be reordered and so vectorise."""
     total = 0
