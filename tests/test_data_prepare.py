@@ -376,7 +376,8 @@ def test_near_silence_is_not_made_speech(tmp_path, capsys):
     corpus = PreparedCorpus.open(tmp_path / "out")
     quiet, speech = corpus.utterances
     assert (quiet.gain_db, speech.gain_db) == (MAX_GAIN_DB, pytest.approx(2, abs=1.5))
-    assert np.abs(corpus.waveform(quiet)).max() < 0.002 * 10 ** (MAX_GAIN_DB / 20) + 1e-4
+    # taking the offset away moves a peak by what lies below some hertz: a hundredth of noise
+    assert np.abs(corpus.waveform(quiet)).max() < 1.01 * 0.002 * 10 ** (MAX_GAIN_DB / 20)
     said = capsys.readouterr().err
     assert "ann/quiet.wav is very quiet: made louder by 30 dB and no more" in said
     assert "speech.wav is very quiet" not in said

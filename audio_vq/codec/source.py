@@ -114,7 +114,7 @@ class FixedGain:
 
     def __init__(self, decibels: float) -> None:
         if not abs(decibels) <= 100:
-            raise UserError(f"a gain of {decibels:g} dB; expected a number from -100 to 100")
+            raise UserError(f"a gain (--gain-db) of {decibels:g} dB; expected a number from -100 to 100")
         self._gain = np.float32(10 ** (decibels / 20))
 
     def apply(self, waveform: Waveform) -> Waveform:
