@@ -3,8 +3,8 @@
 The equations are those of `models/wavenet.py`; `tests/test_loops.py` holds each loop against plain NumPy. What products
 read and write is float32, or bfloat16, which NumPy does not know: arrays of its bits, int16. All sums are float32.
 
-Tiles begin at sample `start` of a clip; a layer's *pairs* `(time, 2R)` are its inputs as its product reads them, that
-`dilation` samples ago beside the present one.
+Tiles begin at sample `start` of a clip; a layer's *pairs* are its inputs as its product reads them, that `dilation`
+samples ago beside the present one.
 """
 
 from typing import Any
@@ -58,10 +58,12 @@ def _rounded(value: Any, operand: Any) -> Any:  # noqa: ARG001 - numba's form
 
 
 @compiled(fastmath=REORDERED)
-def embed(table: Floats, classes: Ints, x: Floats) -> None:
-    """Row `classes[m]` of the table `(classes, R)` becomes x[m]."""
+def embed(table: Floats, classes: Ints, x: Floats, inputs: Operand, start: int) -> None:
+    """Row `classes[m]` of the table `(classes, R)` becomes x[m], and goes to the first layer's inputs `(time, R)`."""
     for m in range(len(x)):
-        x[m] = table[classes[m]]
+        for j in range(x.shape[1]):
+            x[m, j] = table[classes[m], j]
+            inputs[start + m, j] = rounded(x[m, j], inputs)
 
 
 @compiled(fastmath=REORDERED)
@@ -72,40 +74,50 @@ def embed_back(dx: Floats, classes: Ints, dtable: Floats) -> None:
 
 
 @compiled(fastmath=REORDERED)
-def pair(x: Floats, start: int, dilation: int, pairs: Operand) -> None:
-    """Writes a layer's inputs `(rows, R)` into its pairs: as the present, and as what is past `dilation` later."""
-    time, R = len(pairs), x.shape[1]
-    if start == 0:
-        pairs[:dilation, :R] = 0
-    for m in range(len(x)):
-        now, later = start + m, start + m + dilation
+def pair(inputs: Operand, start: int, dilation: int, pairs: Operand) -> None:
+    """Pairs `(rows, 2R)` of a layer's inputs `(time, R)`; before the beginning they are zero."""
+    R = inputs.shape[1]
+    for m in range(len(pairs)):
+        now, past = start + m, start + m - dilation
         for j in range(R):
-            pairs[now, R + j] = rounded(x[m, j], pairs)
-        if later < time:
+            pairs[m, R + j] = inputs[now, j]
+        if past >= 0:
             for j in range(R):
-                pairs[later, j] = pairs[now, R + j]
+                pairs[m, j] = inputs[past, j]
+        else:
+            for j in range(R):
+                pairs[m, j] = 0
 
 
 @compiled(fastmath=REORDERED)
-def pair_back(dpairs: Operand, start: int, dilation: int, dx: Floats, joint: Operand, dbias: Floats) -> None:
-    """Adds to dx `(rows, R)` what comes back from pairs; its copy for products ends rows of joint, `dbias` its sum."""
-    time, R = len(dpairs), dx.shape[1]
+def pair_back(
+    dpairs: Operand, waiting: Operand, start: int, dilation: int, dx: Floats, joint: Operand, dbias: Floats
+) -> None:
+    """Adds to dx `(rows, R)` what comes back from pairs; its copy for products ends rows of joint, `dbias` its sum.
+
+    What goes back to past inputs is `waiting` `(time, R)` where it came from, until the tile of those inputs comes.
+    """
+    time, R = waiting.shape
     S = joint.shape[1] - R
     for m in range(len(dx)):
-        now, later = start + m, start + m + dilation
         for j in range(R):
-            dx[m, j] += widened(dpairs[now, R + j])
+            waiting[start + m, j] = dpairs[m, j]
+    for m in range(len(dx)):
+        later = start + m + dilation
         if later < time:
             for j in range(R):
-                dx[m, j] += widened(dpairs[later, j])
+                dx[m, j] += widened(dpairs[m, R + j]) + widened(waiting[later, j])
+        else:
+            for j in range(R):
+                dx[m, j] += widened(dpairs[m, R + j])
         for j in range(R):
             joint[m, S + j] = rounded(dx[m, j], joint)
             dbias[j] += dx[m, j]
 
 
 @compiled(fastmath=REORDERED)
-def gate(z: Operand, conditioning: Floats, frames: Ints, layer: int, gates: Operand) -> None:
-    """tanh(z[:R] + c[:R]) ⊙ σ(z[R:] + c[R:]); tanh and σ replace z `(rows, 2R)`, for `gate_back`.
+def gate(z: Operand, conditioning: Floats, frames: Ints, layer: int, activations: Operand, gates: Operand) -> None:
+    """Gates tanh(z[:R] + c[:R]) ⊙ σ(z[R:] + c[R:]); tanh and σ are kept as activations `(rows, 2R)`, as z is.
 
     c is conditioning `(frames, layers, 2R)` at a row's frame and the layer; gates are `(rows, layers, R)`.
     """
@@ -119,8 +131,8 @@ def gate(z: Operand, conditioning: Floats, frames: Ints, layer: int, gates: Oper
             y = exp2(b * -LOG2_E) + _F(1)
             inverse = _F(1) / (x * y)
             tanh, sigmoid = (_F(2) - x) * y * inverse, x * inverse
-            z[m, j] = rounded(tanh, z)
-            z[m, R + j] = rounded(sigmoid, z)
+            activations[m, j] = rounded(tanh, activations)
+            activations[m, R + j] = rounded(sigmoid, activations)
             gates[m, layer, j] = rounded(tanh * sigmoid, gates)
 
 
@@ -143,11 +155,12 @@ def gate_back(
 
 
 @compiled(fastmath=REORDERED)
-def advance(x: Floats, onward: Operand, bias: Floats) -> None:
-    """X + onward + bias, the next layer's input `(rows, R)`, replaces x."""
+def advance(x: Floats, onward: Operand, bias: Floats, inputs: Operand, start: int) -> None:
+    """X + onward + bias replaces x `(rows, R)`, and goes to the next layer's inputs `(time, R)`."""
     for m in range(len(x)):
         for j in range(len(bias)):
             x[m, j] += widened(onward[m, j]) + bias[j]
+            inputs[start + m, j] = rounded(x[m, j], inputs)
 
 
 @compiled(fastmath=REORDERED)

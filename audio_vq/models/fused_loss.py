@@ -215,39 +215,38 @@ class _Memory:
         def empty(*shape: int) -> Tensor:
             return torch.empty(shape, dtype=size.dtype)
 
-        # of every layer: inputs, past beside present, on the way back their gradients; and tanh, σ
-        pairs, activations = empty(size.layers, time, gates), empty(size.layers, time, gates)
+        # of every layer: inputs, in whose place gradients wait on the way back; and tanh, σ
+        inputs, activations = empty(size.layers, time, R), empty(size.layers, time, gates)
         joint = empty(time, size.skip + R)  # gradients of the sum of skip connections, and of a layer's output
         passing = {
             "gates": empty(TILE, size.layers * R),
             **{name: empty(TILE, R) for name in ("onward", "gate", "dgate")},
             **{name: empty(TILE, size.skip) for name in ("skip", "hidden", "dhidden", "dskip")},
-            "dz": empty(TILE, gates),
+            **{name: empty(TILE, gates) for name in ("pairs", "z")},  # or their gradients
             "logits": empty(TILE, size.classes),
         }
         x = np.empty((TILE, R), np.float32)
-        self.pairs = [_Matrix(each).array for each in pairs]
+        self.inputs = [_Matrix(each).array for each in inputs]
         self.tiles = []
         for start in range(0, time, TILE):
             rows = slice(start, min(start + TILE, time))
             own = {name: each[: rows.stop - start] for name, each in passing.items()}
-            self.tiles.append(_Tile(rows, pairs[:, rows], activations[:, rows], joint[rows], own, x))
+            self.tiles.append(_Tile(rows, activations[:, rows], joint[rows], own, x))
 
 
 class _Tile:
-    """A tile's share of the memory; all but pairs, activations and joint it shares with the other tiles."""
+    """A tile's share of the memory; all but activations and joint it shares with the other tiles."""
 
-    def __init__(
-        self, rows: slice, pairs: Tensor, activations: Tensor, joint: Tensor, passing: dict[str, Tensor], x: Any
-    ) -> None:
+    def __init__(self, rows: slice, activations: Tensor, joint: Tensor, passing: dict[str, Tensor], x: Any) -> None:
         self.rows, self.start = rows, rows.start
-        self.pairs, self.activations = [*map(_Matrix, pairs)], [*map(_Matrix, activations)]
+        self.activations = [_Matrix(each).array for each in activations]
         self.joint = _Matrix(joint)
         self.x = x[: len(joint)]  # a layer's input, or its gradient: float32
         self.gates = _Matrix(passing["gates"])
         self.layer_gates = self.gates.tensor.split(self.x.shape[1], 1)
         self.gates_array = self.gates.array.reshape(len(joint), -1, self.x.shape[1])
-        self.onward, self.gate, self.dgate, self.dz = (_Matrix(passing[n]) for n in ("onward", "gate", "dgate", "dz"))
+        self.onward, self.gate, self.dgate = (_Matrix(passing[n]) for n in ("onward", "gate", "dgate"))
+        self.pairs, self.z = _Matrix(passing["pairs"]), _Matrix(passing["z"])
         self.skip, self.hidden, self.dhidden, self.dskip, self.logits = (
             _Matrix(passing[n]) for n in ("skip", "hidden", "dhidden", "dskip", "logits")
         )
@@ -286,16 +285,16 @@ class _Clip:
 
     def _through_layers(self, memory: _Memory, tile: _Tile) -> None:
         """Inputs, activations and gates of all layers."""
-        operands, frames, x = self.operands, self.frames[tile.rows], tile.x
-        loops.embed(operands.embedding, self.previous[tile.rows], x)
+        operands, frames, x, pairs, z = self.operands, self.frames[tile.rows], tile.x, tile.pairs, tile.z
+        loops.embed(operands.embedding, self.previous[tile.rows], x, memory.inputs[0], tile.start)
         for layer, dilation in enumerate(self.dilations):
-            loops.pair(x, tile.start, dilation, memory.pairs[layer])
-            z = tile.activations[layer]
-            torch.mm(tile.pairs[layer].tensor, operands.taps[layer], out=z.tensor)
-            loops.gate(z.array, self.conditioning, frames, layer, tile.gates_array)
+            loops.pair(memory.inputs[layer], tile.start, dilation, pairs.array)
+            torch.mm(pairs.tensor, operands.taps[layer], out=z.tensor)
+            loops.gate(z.array, self.conditioning, frames, layer, tile.activations[layer], tile.gates_array)
             if layer + 1 < len(self.dilations):
                 torch.mm(tile.layer_gates[layer], operands.residual[layer], out=tile.onward.tensor)
-                loops.advance(x, tile.onward.array, operands.residual_bias[layer])
+                bias, inputs = operands.residual_bias[layer], memory.inputs[layer + 1]
+                loops.advance(x, tile.onward.array, bias, inputs, tile.start)
 
     def _through_outputs(self, tile: _Tile, scale: float) -> float:
         """The tile's loss, from its gates; its logits become their gradients times `scale`."""
@@ -319,22 +318,21 @@ class _Clip:
         loops.rectify_back(tile.dskip.array, tile.skip.array, tile.joint.array, to.skip_bias)
 
     def _back_through_layers(self, memory: _Memory, tile: _Tile) -> None:
-        """Gradients of all layers and the embedding; needs those of later tiles in the pairs' place."""
+        """Gradients of all layers and the embedding, after those of later tiles."""
         operands, to, frames, dx = self.operands, self.gradients, self.frames[tile.rows], tile.x
         dtaps, djoint, dconditioning = to.taps.unbind(), to.joint.unbind(), to.conditioning.numpy()
-        gate, dgate, dz, joint = tile.gate, tile.dgate, tile.dz, tile.joint
+        gate, dgate, dz, joint, pairs = tile.gate, tile.dgate, tile.z, tile.joint, tile.pairs
         dx[:] = 0
         joint.array[:, -dx.shape[1] :] = 0
         for layer in range(len(self.dilations) - 1, -1, -1):
-            pairs = tile.pairs[layer].tensor
             torch.mm(joint.tensor, operands.joint_back[layer], out=dgate.tensor)
-            activations = tile.activations[layer].array
+            activations, inputs, dilation = tile.activations[layer], memory.inputs[layer], self.dilations[layer]
             loops.gate_back(activations, dgate.array, frames, layer, gate.array, dz.array, dconditioning)
             _add_product(djoint[layer], joint.turned, gate.tensor)
-            _add_product(dtaps[layer], dz.turned, pairs)
-            torch.mm(dz.tensor, operands.taps_back[layer], out=pairs)
-            dilation, dbias = self.dilations[layer], to.input_bias[layer]
-            loops.pair_back(memory.pairs[layer], tile.start, dilation, dx, joint.array, dbias)
+            loops.pair(inputs, tile.start, dilation, pairs.array)
+            _add_product(dtaps[layer], dz.turned, pairs.tensor)
+            torch.mm(dz.tensor, operands.taps_back[layer], out=pairs.tensor)
+            loops.pair_back(pairs.array, inputs, tile.start, dilation, dx, joint.array, to.input_bias[layer])
         loops.embed_back(dx, self.previous[tile.rows], to.embedding)
 
 
