@@ -1,8 +1,7 @@
 """What happens between the matrix products of a training step: loops over tiles `(rows, channels)` of samples.
 
-The equations are those of `models/wavenet.py`; `tests/test_loops.py` holds each loop against plain NumPy. What products
-read and write is float32, or bfloat16, which NumPy does not know: arrays of its bits, int16. All sums are float32.
-
+The equations are those of `models/wavenet.py`; `tests/test_training_kernels.py` holds them against float64. What
+products read and write is float32, or bfloat16 as int16, for NumPy does not know it. All sums are float32.
 Tiles begin at sample `start` of a clip; a layer's *pairs* are its inputs as its product reads them, that `dilation`
 samples ago beside the present one.
 """
