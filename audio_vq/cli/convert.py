@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audio_vq.cli.console import show
 from audio_vq.cli.live import PIPE, LiveInput, check_live, run_live
 from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Precision, Seed, Temperature, TopP
 from audio_vq.cli.results import (
@@ -135,7 +136,7 @@ def _convert(
         for made in convert_all(model.codec, conversions, options, on_fault=leave_out):
             file = files[made.conversion][made.speaker]
             write_audio(file, made.waveform, model.sample_rate, comments[file])
-            print(file)
+            show(file)
             if made.remark:
                 bar.say(made.remark)
             bar.advance()

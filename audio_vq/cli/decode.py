@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audio_vq.cli.console import show
 from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Precision, Seed, Temperature, TopP
 from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
@@ -85,5 +86,5 @@ def _decode(
         for index, audio in decode_each(model.codec, units, voices, options, streams):
             sequence, file = wanted[index]
             write_audio(file, audio[: sequence.num_samples], model.sample_rate, comments[file])
-            print(file)
+            show(file)
             bar.advance()

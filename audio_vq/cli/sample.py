@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.console import show
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
@@ -80,4 +81,4 @@ def sample(
             file = files[left[index]]
             write_audio(file, audio, model.sample_rate, comments[file])
     for number in left:
-        print(files[number])
+        show(files[number])
