@@ -141,7 +141,7 @@ def test_recorded_speech_is_what_a_trained_decoder_is_given():
     assert decoder.voice.tolist() == [1]
     units = network.encode(torch.from_numpy(waveform[None, :800]))
     torch.testing.assert_close(decoder.latents, network.quantizer.lookup(units)[0])
-    assert make_tiny(Speech(waveform), seconds=0.1).targets.shape == (160,)
+    assert make_tiny(Speech(waveform), seconds=0.1).targets.shape == (400,)
 
 
 def test_sampling_rows_have_their_baselines():
@@ -175,7 +175,7 @@ def test_formats_diverge_a_little_on_own_and_on_recorded_speech():
         for row in rows:
             assert 0 <= row.value < 0.05
             assert row.context["speech"] == said
-            assert row.context["samples"] == 320
+            assert row.context["samples"] == 800
 
 
 def test_gpu_rows():
