@@ -9,15 +9,16 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_path
+from audio_vq.files import atomic_path, taking_turns
 
 if TYPE_CHECKING:
     import torch
@@ -301,11 +302,25 @@ class StreamResampler:
         return np.pad(rest[:missing], (0, max(0, missing - len(rest))))
 
 
+@cache
+def load_librosa() -> Any:
+    """librosa, whose functions one process at a time compiles and keeps on disk when it is first used.
+
+    Two at once can mix up what is kept (numba numbers the files of a function without a lock), and whoever reads it
+    later crashes.
+    """
+    with taking_turns("librosa"):
+        # its parts are imported when they are first asked for: these are the ones that compile
+        import librosa.core.audio
+        import librosa.core.pitch
+        import librosa.util.utils
+
+    return librosa
+
+
 def trim_silence(waveform: Waveform, sample_rate: int, top_db: float, margin_seconds: float) -> Trimmed:
     """Cut both ends where frames lie more than `top_db` below the loudest one, but for a margin."""
-    from librosa.effects import trim
-
-    _, (first, end) = trim(
+    _, (first, end) = load_librosa().effects.trim(
         waveform,
         top_db=top_db,
         frame_length=round(FRAME_SECONDS * sample_rate),
@@ -341,11 +356,9 @@ def log_mel(
 
     Frame t is centred on sample t · hop_length; the waveform continues as zeros beyond its ends.
     """
-    import librosa
-
     window = round(window_seconds * sample_rate)
     n_fft = 1 << max(window - 1, sample_rate // 20).bit_length()  # fine enough for the lowest mel bands
-    mel = librosa.feature.melspectrogram(
+    mel = load_librosa().feature.melspectrogram(
         # padded here: librosa's own centring warns about waveforms shorter than a window
         y=np.pad(waveform, n_fft // 2),
         sr=sample_rate,
@@ -361,9 +374,7 @@ def log_mel(
 
 def fundamental_frequency(waveform: Waveform, sample_rate: int) -> Waveform:
     """F0 in Hz every 10 ms, `(1 + time // hop,)`, NaN where unvoiced; by pYIN (Mauch and Dixon 2014)."""
-    import librosa
-
-    f0, _, _ = librosa.pyin(
+    f0, _, _ = load_librosa().pyin(
         waveform,
         fmin=PITCH_RANGE[0],
         fmax=PITCH_RANGE[1],

@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +102,21 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         if is_new:
             with suppress(OSError):  # work that left nothing leaves no folder either
                 folder.rmdir()
+
+
+@contextmanager
+def taking_turns(name: str) -> Iterator[None]:
+    """Lets a user's processes on this machine through one after another; all at once where no lock can be had."""
+    handles: list[int] = []
+    with suppress(OSError):
+        file = Path(tempfile.gettempdir(), f".audio-vq-{os.getuid()}-{name}")
+        handles.append(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        fcntl.flock(handles[0], fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 def safe_name(name: str, what: str) -> str:

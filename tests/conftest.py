@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from audio_vq.audio import write_audio
+from audio_vq.audio import load_librosa, write_audio
 from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
 from audio_vq.data.prepare import Processing, SplitRule, prepare
 from audio_vq.data.prepared import PreparedCorpus
+
+load_librosa()  # before tests that import it do so side by side
 
 VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 

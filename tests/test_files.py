@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -108,3 +109,34 @@ def test_names_that_lead_elsewhere_are_refused(name):
 @pytest.mark.parametrize("name", ["p226", "Jürgen", "李 明", "rec.001", "-x", "..."])
 def test_names_of_all_languages_are_taken(name):
     assert safe_name(name, "id") == name
+
+
+TURN = """
+import sys
+from audio_vq.files import taking_turns
+with taking_turns(sys.argv[1]):
+    print("begun", flush=True)
+    sys.stdin.read()
+    print("ended", flush=True)
+"""
+
+
+def test_processes_take_turns(tmp_path):
+    """The second begins when the first has ended, or died."""
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "text": True,
+        "env": {**os.environ, "TMPDIR": str(tmp_path)},
+    }
+    with (
+        subprocess.Popen([sys.executable, "-c", TURN, "test"], **pipes) as first,
+        subprocess.Popen([sys.executable, "-c", TURN, "other"], **pipes) as other,
+    ):
+        assert first.stdout.readline() == other.stdout.readline() == "begun\n"  # locks of other names do not matter
+        with subprocess.Popen([sys.executable, "-c", TURN, "test"], **pipes) as second:
+            assert not select.select([second.stdout], [], [], 0.5)[0]
+            first.kill()
+            assert second.stdout.readline() == "begun\n"
+            second.stdin.close()
+        other.stdin.close()

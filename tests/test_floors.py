@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 # from the ground up; rooms side by side do not know each other
 FLOORS = (
     ("errors",),
-    ("files", "progress", "espeak", "kernels"),
+    ("files", "progress", "espeak"),
+    ("kernels",),
     ("config", "audio", "parallel"),
     ("discovery", "loudness", "units"),
     ("models",),

@@ -16,9 +16,9 @@ from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.errors import UserError
 from audio_vq.kernels import sampling
 from audio_vq.kernels.cpu import HAS_VNNI
-from audio_vq.kernels.dots import PANEL
+from audio_vq.kernels.dots import INTEGER, PANEL
 from audio_vq.kernels.sampling import Memory, Network, StreamStates
-from audio_vq.kernels.weights import Format, activation_dtype, pack
+from audio_vq.kernels.weights import Format, pack
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
 Precision = Literal["auto", "float32", "int8"]
@@ -114,7 +114,8 @@ class Sampler:
 
     def _memory(self, rows: int) -> Memory:
         if rows not in self._memories:
-            self._memories[rows] = sampling.working_memory(self._network, rows, activation_dtype(self.precision))
+            activations = INTEGER if self.precision == "int8" else np.float32
+            self._memories[rows] = sampling.working_memory(self._network, rows, activations)
         return self._memories[rows]
 
 

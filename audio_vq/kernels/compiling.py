@@ -12,6 +12,8 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from audio_vq.files import taking_turns
+
 _SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 _DIGEST = hashlib.sha256(b"".join(source.read_bytes() for source in _SOURCES)).hexdigest()[:16]
 
@@ -32,6 +34,11 @@ class _KernelCache(FunctionCache):
             filename_base=f"{self._impl.filename_base}-{_DIGEST}",
             source_stamp=self._impl.locator.get_source_stamp(),
         )
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """One process at a time: numba numbers a function's files without a lock, and two at once mix them up."""
+        with taking_turns("kernels"):
+            super().save_overload(signature, data)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

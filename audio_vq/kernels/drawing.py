@@ -1,12 +1,10 @@
 """Drawing a class from logits."""
 
 import numpy as np
-import numpy.typing as npt
 
 from audio_vq.kernels.arithmetic import LOG2_E, exp2
 from audio_vq.kernels.compiling import REORDERED, UNCOUNTED, compiled
-
-Floats = npt.NDArray[np.float32]
+from audio_vq.kernels.weights import Floats
 
 BLOCK = 16  # classes added up at a time
 _F = np.float32

@@ -65,8 +65,7 @@ def warped_distances(
 def triplet_errors(distances: Floats, bounds: Ints, cells: Ints, out: Floats) -> None:
     """ABX error of each cell `(A, B, X)` of groups: the share of triplets in which x is not nearer to a than to b.
 
-    Group g is tokens `bounds[g]` to `bounds[g + 1]`. Where X is A itself, a and x are different tokens. A tie counts
-    half.
+    Group g is tokens `bounds[g]` to `bounds[g + 1]`. Where X is A itself, a and x are different tokens. A tie is half.
     """
     for cell in range(len(cells)):
         of_a, of_b, of_x = cells[cell]

@@ -18,9 +18,8 @@ from audio_vq.kernels.arithmetic import LOG2_E, exp2
 from audio_vq.kernels.compiling import INLINED, UNCOUNTED, compiled
 from audio_vq.kernels.dots import ZERO, Array, multiply
 from audio_vq.kernels.drawing import draw_class
-from audio_vq.kernels.weights import LARGEST, Matrices
+from audio_vq.kernels.weights import LARGEST, Floats, Matrices
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _F = np.float32

@@ -21,10 +21,6 @@ class Matrices(NamedTuple):
     scales: Floats  # (layers, terms, outputs): by which sums are multiplied, and by the activations' scale
 
 
-def activation_dtype(precision: Format) -> type[np.generic]:
-    return INTEGER if precision == "int8" else np.float32
-
-
 def pack(matrices: Floats, precision: Format, terms: int = 1) -> Matrices:
     """Packs `(layers, inputs, outputs)`, sizes padded to `PANEL`; what a term's rounding takes is in the next term."""
     layers, _, outputs = matrices.shape

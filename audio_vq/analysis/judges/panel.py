@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from audio_vq.analysis.alignment.lexicon import require_package
-from audio_vq.audio import Waveform, fundamental_frequency, resample, to_pcm16
+from audio_vq.audio import Waveform, fundamental_frequency, load_librosa, resample, to_pcm16
 from audio_vq.parallel import in_order
 from audio_vq.progress import progress_bar
 
@@ -141,6 +141,7 @@ def _marks(waveform: Waveform) -> Marks:
 
 @cache
 def _voice_encoder() -> tuple[Any, Any]:
+    load_librosa()  # which Resemblyzer imports as well
     with warnings.catch_warnings():
         # webrtcvad imports pkg_resources, Resemblyzer scipy.ndimage.morphology: both deprecated
         warnings.simplefilter("ignore")
