@@ -6,6 +6,7 @@ torch take seconds to load and are imported where they are used: workers that pr
 """
 
 import io
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -332,17 +333,21 @@ def trim_silence(waveform: Waveform, sample_rate: int, top_db: float, margin_sec
 
 
 def mu_law_encode(waveform: "torch.Tensor", classes: int = 256) -> "torch.Tensor":
-    """Samples in [-1, 1] (beyond is clipped), any shape → int64 classes of the same shape."""
-    import torchaudio.functional
+    """Samples in [-1, 1] (beyond is clipped), any shape → int64 classes of the same shape.
 
-    return torchaudio.functional.mu_law_encoding(waveform.clamp(-1, 1), classes)
+    Companding with μ = classes − 1 (ITU-T G.711), rounded so that zero has a class of its own, `classes // 2`: digital
+    silence stays silent. With an even number, class 0 is that of no sample.
+    """
+    mu, levels = classes - 1, (classes - 1) // 2
+    companded = waveform.sign() * (mu * waveform.abs().clamp(max=1)).log1p() / math.log1p(mu)
+    return (companded * levels).round().long() + classes // 2
 
 
 def mu_law_decode(indices: "torch.Tensor", classes: int = 256) -> "torch.Tensor":
-    """Classes in [0, classes), any shape → float32 samples of the same shape."""
-    import torchaudio.functional
-
-    return torchaudio.functional.mu_law_decoding(indices, classes).float()
+    """Classes in [0, classes), any shape → float32 samples of the same shape, in [-1, 1]."""
+    mu, levels = classes - 1, (classes - 1) // 2
+    companded = ((indices - classes // 2).float() / levels).clamp(-1, 1)
+    return companded.sign() * (companded.abs() * math.log1p(mu)).expm1() / mu
 
 
 def log_mel(

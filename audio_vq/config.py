@@ -22,7 +22,7 @@ class Range:
 
     least: float = -math.inf
     most: float = math.inf
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
     text: str = ""  # instead of the ends, where they say it badly
 
     def __contains__(self, value: Any) -> bool:
@@ -33,7 +33,7 @@ class Range:
 
     def __str__(self) -> str:
         upper = f"from {self.least} to {self.most}" if math.isfinite(self.most) else f"from {self.least}"
-        return self.text or " or ".join(self.choices) or upper
+        return self.text or " or ".join(map(str, self.choices)) or upper
 
 
 SHARE = Range(0, 1 - 1e-9, text="from 0, below 1")  # of a budget, of which something has to be left
@@ -73,6 +73,7 @@ class EncoderConfig:
     layer_norm: bool = False  # over channels, between convolutions: without it small budgets collapse
     # filters of a learned Gabor filterbank before the strides (hop 10 ms); 0 = none
     filterbank: int = setting(0, 0, 1024)
+    centred: bool = False  # take a recording's mean spectrum off: most of what tells voices and microphones apart
 
     def __post_init__(self) -> None:
         refuse_impossible(self, "model.encoder.")
@@ -81,7 +82,8 @@ class EncoderConfig:
 @dataclass
 class QuantizerConfig:
     codebook_size: int = setting(512, 2, 1 << 20)  # K
-    dim: int = setting(64, 1, MOST_CHANNELS)  # D, channels of latents and codebook vectors
+    dim: int = setting(64, 1, MOST_CHANNELS)  # D, channels of latents; divided among the groups
+    groups: int = setting(1, 1, 64)  # G codebooks of K vectors each: so many units stand side by side
     # "loss" (paper, eq. 3) or "ema" (paper, appendix A.1)
     update: str = setting("loss", Range(choices=("loss", "ema")))
     ema_decay: float = setting(0.99, SHARE)
@@ -109,15 +111,18 @@ class GaussianConfig:
 
 @dataclass
 class WaveNetConfig:
+    bands: int = setting(1, Range(choices=(1, 2, 4, 8)))  # a step says one class of each; 1 = the waveform itself
     layers: int = setting(30, 1, 1024)
     dilation_cycle: int = setting(10, 1, 20)  # dilations 1, 2, 4 … 2^(cycle − 1), repeated
     kernel_size: int = setting(2, 1, 64)
     residual_channels: int = setting(64, 1, MOST_CHANNELS)
     skip_channels: int = setting(128, 1, MOST_CHANNELS)
     speaker_channels: int = setting(0, 0, MOST_CHANNELS)  # of the speaker embedding; 0 = one-hot, as in the paper
-    # of a convolution over latents before they condition; 0 = latents as they are
+    # of a network over neighbouring latents and the speaker before they condition; 0 = latents as they are
     conditioning_channels: int = setting(0, 0, MOST_CHANNELS)
     conditioning_frames: int = setting(1, 1, 1024)  # conditioning vectors per unit, from a transposed convolution
+    # of the error of a log spectrum that the conditioning network has to say as well; 0 = it need not
+    spectrum_weight: float = setting(0.0, 0)
 
     def __post_init__(self) -> None:
         refuse_impossible(self, "model.wavenet.")
@@ -128,7 +133,9 @@ class ModelConfig:
     """Encoder, bottleneck and decoder of one VQ-VAE."""
 
     sample_rate: int = setting(16000, 4000, 96000)  # Hz
-    mu_law_classes: int = setting(256, 2, 1 << 15)
+    mu_law_classes: int = setting(256, 4, 1 << 15)
+    # classes of pitch beside the units, in a speaker's own range; the first is "unvoiced"; 0 = no pitch
+    pitch: int = setting(0, 0, 256)
     # or "gaussian": a VAE to compare with, without units
     bottleneck: str = setting("quantized", Range(choices=("quantized", "gaussian")))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -138,11 +145,25 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         refuse_impossible(self, "model.")
-        hop, frames = hop_length(self), self.wavenet.conditioning_frames
-        if hop % frames:
-            raise UserError(f"model.wavenet.conditioning_frames={frames} does not divide the hop length {hop}")
-        if frames > 1 and not self.wavenet.conditioning_channels:
-            raise UserError("model.wavenet.conditioning_frames needs model.wavenet.conditioning_channels above zero")
+        hop, wavenet, quantizer = hop_length(self), self.wavenet, self.quantizer
+        bands, frames = wavenet.bands, wavenet.conditioning_frames
+        if hop % (bands * frames):
+            raise UserError(
+                f"model.wavenet.bands={bands} times model.wavenet.conditioning_frames={frames} does not divide the hop "
+                f"length {hop}"
+            )
+        if quantizer.dim % quantizer.groups:
+            raise UserError(f"model.quantizer.dim={quantizer.dim} is not a multiple of groups={quantizer.groups}")
+        if 0 < self.pitch < 3:
+            raise UserError(f"model.pitch={self.pitch}: expected 0, or 3 classes or more, the first for unvoiced units")
+        if not wavenet.conditioning_channels and (frames > 1 or wavenet.spectrum_weight):
+            raise UserError(
+                "model.wavenet.conditioning_frames and spectrum_weight need model.wavenet.conditioning_channels above 0"
+            )
+        if self.bottleneck == "gaussian" and (self.pitch or wavenet.spectrum_weight):
+            raise UserError("model.bottleneck=gaussian has no units: model.pitch and spectrum_weight are not for it")
+        if not self.encoder.filterbank and (self.encoder.centred or wavenet.spectrum_weight):
+            raise UserError("model.encoder.centred and model.wavenet.spectrum_weight need model.encoder.filterbank")
 
 
 @dataclass
@@ -170,9 +191,15 @@ class TrainConfig:
     batch_size: int = setting(4, 1)
     # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     crop_length: int = setting(10240, 1)
+    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick, and
+    # the spectrum learn from the whole crop
+    spoken_length: int = setting(0, 0)
     learning_rate: float = setting(2e-3, ABOVE_ZERO)
     encoder_rate_scale: float = setting(1.0, 0)  # the encoder's share of the learning rate
     filterbank_rate_scale: float = setting(0.02, 0)  # the filterbank's
+    # of what the encoder hears, not of what the decoder must say: formants moved by up to this share
+    warp: float = setting(0.0, 0, 1)
+    equaliser_db: float = setting(0.0, 0, 60)  # a random smooth curve; standard deviation of each of its cosines
     warmup_steps: int = setting(50, 0)
     decay_share: float = setting(0.4, 0, 1)  # last share of the budget, over which the learning rate falls to zero
     max_grad_norm: float = setting(1.0, ABOVE_ZERO)
@@ -209,6 +236,12 @@ class TrainRun:
             raise UserError(
                 f"train.crop_length={crop} is not a multiple of the model's hop length {hop} (strides "
                 f"{list(self.model.encoder.strides)}); give train.crop_length={max(hop, crop // hop * hop)}"
+            )
+        spoken = self.train.spoken_length
+        if spoken % hop or spoken > crop:
+            raise UserError(
+                f"train.spoken_length={spoken}: expected a multiple of the model's hop length {hop}, up to "
+                f"train.crop_length={crop}"
             )
 
 

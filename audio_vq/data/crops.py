@@ -22,6 +22,7 @@ class Crops:
     waveform: torch.Tensor  # (batch, time) float32 in [-1, 1]
     speaker: torch.Tensor  # (batch,) int64, index in corpus.speakers
     utterance: tuple[int, ...]  # (batch,) index in corpus.utterances
+    start: tuple[int, ...]  # (batch,) the crops' first samples in their utterances
 
 
 class CropSampler:
@@ -89,14 +90,15 @@ class CropSampler:
 
     def _cut(self, picks: Iterable[tuple[int, float]]) -> Crops:
         """Crops of utterances at places given as a fraction of the possible starts."""
-        waveforms, speakers, indices = [], [], []
+        waveforms, speakers, indices, starts = [], [], [], []
         for index, fraction in picks:
             utterance = self.corpus.utterances[index]
             start = int(fraction * (utterance.num_samples - self.crop_length + 1))
             waveforms.append(self.corpus.waveform(utterance, start, self.crop_length))
             speakers.append(self.corpus.speakers.index(utterance.speaker))
             indices.append(index)
-        return Crops(torch.from_numpy(np.stack(waveforms)), torch.tensor(speakers), tuple(indices))
+            starts.append(start)
+        return Crops(torch.from_numpy(np.stack(waveforms)), torch.tensor(speakers), tuple(indices), tuple(starts))
 
 
 def _bounds(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -57,19 +57,27 @@ def _rounded(value: Any, operand: Any) -> Any:  # noqa: ARG001 - numba's form
 
 
 @compiled(fastmath=REORDERED)
-def embed(table: Floats, classes: Ints, x: Floats, inputs: Operand, start: int) -> None:
-    """Row `classes[m]` of the table `(classes, R)` becomes x[m], and goes to the first layer's inputs `(time, R)`."""
+def embed(table: Floats, rows: Ints, x: Floats, inputs: Operand, start: int) -> None:
+    """x[m] becomes the sum of the table's rows `rows[m]`, one per band, and goes to the first layer's inputs.
+
+    Table `(rows, R)`, x `(steps, R)`, inputs `(time, R)`.
+    """
     for m in range(len(x)):
         for j in range(x.shape[1]):
-            x[m, j] = table[classes[m], j]
+            x[m, j] = table[rows[m, 0], j]
+        for b in range(1, rows.shape[1]):
+            for j in range(x.shape[1]):
+                x[m, j] += table[rows[m, b], j]
+        for j in range(x.shape[1]):
             inputs[start + m, j] = rounded(x[m, j], inputs)
 
 
 @compiled(fastmath=REORDERED)
-def embed_back(dx: Floats, classes: Ints, dtable: Floats) -> None:
+def embed_back(dx: Floats, rows: Ints, dtable: Floats) -> None:
     for m in range(len(dx)):
-        for j in range(dx.shape[1]):
-            dtable[classes[m], j] += dx[m, j]
+        for b in range(rows.shape[1]):
+            for j in range(dx.shape[1]):
+                dtable[rows[m, b], j] += dx[m, j]
 
 
 @compiled(fastmath=REORDERED)
@@ -182,25 +190,31 @@ def rectify_back(dx: Operand, x: Operand, before: Operand, dbias: Floats) -> Non
 
 @compiled(fastmath=REORDERED)
 def cross_entropy(logits: Operand, bias: Floats, targets: Ints, scale: float, dbias: Floats) -> float:
-    """Sum of −ln softmax(logits + bias)[target] over rows; logits `(rows, classes)` become its gradient times scale."""
-    total, row = 0.0, np.empty(len(bias), np.float32)
+    """Sum of −ln softmax(logits + bias)[target] over rows and bands; logits become its gradient times scale.
+
+    Logits `(rows, bands · classes)`, targets `(rows, bands)`: columns, each within its band's classes.
+    """
+    bands = targets.shape[1]
+    classes = len(bias) // bands
+    total, row = 0.0, np.empty(classes, np.float32)
     for m in range(len(logits)):
-        for c in range(len(row)):
-            row[c] = widened(logits[m, c]) + bias[c]
-        shift, target = _largest(row), targets[m]
-        total -= row[target] - shift
-        weights = _F(0)
-        for c in range(len(row)):
-            row[c] = exp2(max((row[c] - shift) * LOG2_E, _F(-120)))
-            weights += row[c]
-        total += np.log(np.float64(weights))
-        factor = _F(scale) / weights
-        for c in range(len(row)):
-            row[c] *= factor
-        row[target] -= _F(scale)
-        for c in range(len(row)):
-            logits[m, c] = rounded(row[c], logits)
-            dbias[c] += row[c]
+        for first in range(0, len(bias), classes):
+            for c in range(classes):
+                row[c] = widened(logits[m, first + c]) + bias[first + c]
+            shift, target = _largest(row), targets[m, first // classes] - first
+            total -= row[target] - shift
+            weights = _F(0)
+            for c in range(classes):
+                row[c] = exp2(max((row[c] - shift) * LOG2_E, _F(-120)))
+                weights += row[c]
+            total += np.log(np.float64(weights))
+            factor = _F(scale) / weights
+            for c in range(classes):
+                row[c] *= factor
+            row[target] -= _F(scale)
+            for c in range(classes):
+                logits[m, first + c] = rounded(row[c], logits)
+                dbias[first + c] += row[c]
     return total
 
 

@@ -10,11 +10,15 @@ norms are over what lies side by side in memory. `tests/test_encoder.py` holds i
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LOG_SCALE = 4.0  # nats of energy in one of the filterbank's units
+ACTIVE_RANGE_DB = 30.0  # of a recording's frames that are taken for speech
+COSINES = 5  # of the perturbation's curve, the first of which is a change of level
 SHARED_FROM = 512  # values in a row: from here on, a quarter fewer multiplications outweigh some additions (CPUs)
 
 
@@ -29,9 +33,14 @@ class Encoder(nn.Module):
         residual_blocks: int = 0,
         layer_norm: bool = False,
         filterbank: "Filterbank | None" = None,
+        centred: bool = False,
     ) -> None:
+        """`centred`: from what the filterbank gives, the recording's mean spectrum is taken off."""
         super().__init__()
         self.filterbank = filterbank
+        self.centred = centred
+        if filterbank and centred:  # a mean over whole recordings is not found anew for every step
+            filterbank.requires_grad_(False)
         self.hop_length = math.prod(strides) * (filterbank.hop_length if filterbank else 1)
         layers: list[nn.Module] = []
         width = 1
@@ -60,16 +69,39 @@ class Encoder(nn.Module):
                 hop *= layer.stride[0]
         return reach
 
-    def forward(self, waveform: Tensor, inside: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        waveform: Tensor,
+        mean: Tensor | None = None,
+        inside: Tensor | None = None,
+        perturbation: "Perturbation | None" = None,
+    ) -> Tensor:
         """Latents of a waveform.
 
         Args:
             waveform: `(batch, time)`.
+            mean: `(batch, filters)`, the recordings' mean spectra, of an encoder that is `centred`.
             inside: `(batch, time / hop_length)`, 1 for units of the recording, 0 for those beyond its ends: every layer
                 then sees zeros there, as if the waveform ended where the recording does. The waveform is zero there.
+            perturbation: of what the filterbank gives.
         """
-        x = self.filterbank(waveform, inside) if self.filterbank else waveform[..., None]
-        x = silenced(x, inside)
+        spectrum = self.spectrum(waveform, mean, inside)
+        if perturbation and self.filterbank:
+            spectrum = perturbation(spectrum, self.filterbank.sample_rate)
+        return self.of_spectrum(spectrum, inside)
+
+    def spectrum(self, waveform: Tensor, mean: Tensor | None = None, inside: Tensor | None = None) -> Tensor:
+        """What the layers see, `(batch, frames, filters)`: without a filterbank the waveform itself."""
+        if self.filterbank is None:
+            return waveform[..., None]
+        x = self.filterbank(waveform, inside)
+        if self.centred:
+            assert mean is not None
+            x = x - mean[:, None]
+        return x
+
+    def of_spectrum(self, spectrum: Tensor, inside: Tensor | None = None) -> Tensor:
+        x = silenced(spectrum, inside)
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.ReLU | ResidualBlock):  # what convolutions look at
@@ -156,6 +188,16 @@ def silenced(x: Tensor, inside: Tensor | None) -> Tensor:
     return (x.unflatten(1, (inside.shape[1], -1)) * inside[:, :, None, None]).flatten(1, 2)
 
 
+def mean_spectrum(spectrum: Tensor) -> Tensor:
+    """Mean `(filters,)` of what the filterbank gives of a recording, `(frames, filters)`, over frames of speech.
+
+    Those are the frames less than `ACTIVE_RANGE_DB` below the loudest one, so that pauses do not count.
+    """
+    loudness = spectrum.mean(1)
+    active = loudness >= loudness.max() - ACTIVE_RANGE_DB * math.log(10) / 10 / LOG_SCALE
+    return spectrum[active].mean(0)
+
+
 class Filterbank(nn.Module):
     """Learned log-energy filterbank: `(batch, time)` → `(batch, time / hop_length, filters)`.
 
@@ -172,6 +214,7 @@ class Filterbank(nn.Module):
         self.hop_length = hop_length
         self.stride = hop_length // self.OVERSAMPLING
         window = round(self.WINDOW_SECONDS * sample_rate)
+        self.sample_rate = sample_rate
         self.kernel = nn.Parameter(gabor_filters(filters, sample_rate, window))  # (2 · filters, 1, window)
         pool = torch.hann_window(2 * self.OVERSAMPLING + 1, periodic=False)
         self.pool: Tensor
@@ -196,7 +239,7 @@ class Filterbank(nn.Module):
         pool = F.pad(self.pool, (0, window - len(self.pool)))
         energy = (seen.unflatten(2, (window, self.filters)) * pool[:, None]).sum(2)  # (B, T / hop, F)
         # −90 dB is the floor; centre and scale bring speech to about [−2, 2]
-        return (torch.log(energy + 1e-9) + 12.0) / 4.0
+        return (torch.log(energy + 1e-9) + 12.0) / LOG_SCALE
 
 
 def gabor_filters(filters: int, sample_rate: int, window: int) -> Tensor:
@@ -204,8 +247,7 @@ def gabor_filters(filters: int, sample_rate: int, window: int) -> Tensor:
 
     Each has unit gain at its centre frequency.
     """
-    mel = torch.linspace(_mel(60.0), _mel(sample_rate / 2 * 0.97), filters + 2, dtype=torch.float64)
-    hertz = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    hertz = _hertz(mel_edges(filters, sample_rate))
     centre = hertz[1:-1, None]
     bandwidth = (hertz[2:] - hertz[:-2])[:, None] / 2  # full width at half maximum, Hz
     time = (torch.arange(window, dtype=torch.float64) - (window - 1) / 2) / sample_rate  # s
@@ -218,5 +260,49 @@ def gabor_filters(filters: int, sample_rate: int, window: int) -> Tensor:
     return torch.cat([envelope * torch.cos(angle), envelope * torch.sin(angle)])[:, None].float()
 
 
+def mel_edges(filters: int, sample_rate: int) -> Tensor:
+    """`(filters + 2,)` evenly spaced in mel: neighbouring filters' centres are a filter's edges."""
+    return torch.linspace(_mel(60.0), _mel(sample_rate / 2 * 0.97), filters + 2, dtype=torch.float64)
+
+
 def _mel(hertz: float) -> float:
     return 2595.0 * math.log10(1.0 + hertz / 700.0)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """What the filterbank might give of the same speech from another mouth, through another microphone.
+
+    Formants are moved by up to a share of `warp` up or down (vocal-tract length perturbation, Jaitly and Hinton 2013);
+    a smooth random curve is added, cosines over the filters with amplitudes of a standard deviation of `equaliser_db`.
+    """
+
+    warp: float
+    equaliser_db: float
+
+    def __call__(self, spectrum: Tensor, sample_rate: int) -> Tensor:
+        """One draw per clip of `spectrum` `(batch, frames, filters)`, from torch's generator."""
+        if self.warp:
+            spectrum = self._warped(spectrum, sample_rate)
+        if self.equaliser_db:
+            batch, _, filters = spectrum.shape
+            place = (torch.arange(filters) + 0.5) / filters
+            curves = torch.cos(math.pi * torch.arange(COSINES)[:, None] * place)  # (cosines, filters)
+            draws = torch.randn(batch, COSINES) * (self.equaliser_db * math.log(10) / 10 / LOG_SCALE)
+            spectrum = spectrum + (draws @ curves).to(spectrum)[:, None]
+        return spectrum
+
+    def _warped(self, spectrum: Tensor, sample_rate: int) -> Tensor:
+        batch, frames, filters = spectrum.shape
+        factor = torch.exp((2 * torch.rand(batch, 1) - 1) * math.log1p(self.warp))
+        mel = mel_edges(filters, sample_rate)
+        wanted = 2595.0 * torch.log10(1.0 + _hertz(mel[1:-1]) * factor / 700.0)
+        places = ((wanted - mel[1]) / (mel[1] - mel[0])).clamp(0, filters - 1.001).to(spectrum)
+        below = places.floor().long()
+        share = (places - below)[:, None]
+        index = below[:, None].expand(-1, frames, -1)
+        return spectrum.gather(2, index) * (1 - share) + spectrum.gather(2, index + 1) * share

@@ -32,12 +32,12 @@ class DecoderWeights:
     residual: Tensor  # (layers − 1, R, R)
     skip: Tensor  # (S, layers · R)
     hidden: Tensor  # (S, S)
-    output: Tensor  # (classes, S)
-    embedding: Tensor  # (classes, R)
+    output: Tensor  # (bands · classes, S)
+    embedding: Tensor  # (bands · classes, R)
     residual_bias: Tensor  # (layers − 1, R)
     skip_bias: Tensor  # (S,)
     hidden_bias: Tensor  # (S,)
-    output_bias: Tensor  # (classes,)
+    output_bias: Tensor  # (bands · classes,)
 
     def tensors(self) -> tuple[Tensor, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
@@ -55,7 +55,7 @@ class FusedLoss:
     """
 
     def __init__(self, dilations: tuple[int, ...], silence: int) -> None:
-        """`silence`: the class before a clip's first sample."""
+        """`silence`: the class of every band before a clip's first step."""
         self.dilations, self.silence = dilations, silence
         self._memory: list[_Memory] = []  # of clips that nobody computes just now
 
@@ -69,8 +69,8 @@ class FusedLoss:
 
         Args:
             weights: of the decoder.
-            conditioning: `(batch, frames, layers, 2R)`, each for time / frames samples.
-            targets: `(batch, time)` classes.
+            conditioning: `(batch, frames, layers, 2R)`, each for time / frames steps.
+            targets: `(batch, bands, time)` classes.
             bfloat16: whether products are in bfloat16.
         """
         options = (self, bfloat16, torch.is_grad_enabled())
@@ -99,11 +99,13 @@ class _Loss(torch.autograd.Function):
         operands = _Operands(weights, torch.bfloat16 if bfloat16 else torch.float32)
         layers, gates = conditioning.shape[2:]
         classes, skip = weights.output.shape
-        size = _Size(targets.shape[1], layers, gates, classes, skip, operands.dtype)
-        previous = F.pad(targets[:, :-1], (1, 0), value=loss.silence)
+        size = _Size(targets.shape[2], layers, gates, classes, skip, operands.dtype)
+        firsts = torch.arange(0, classes, classes // targets.shape[1])  # of each band's classes
+        previous = F.pad(targets[..., :-1], (1, 0), value=loss.silence)
+        previous, aims = ((each.transpose(1, 2) + firsts).contiguous() for each in (previous, targets))
         clips = [
             _Clip(loss.dilations, operands, size, *each)
-            for each in zip(previous, targets, conditioning.detach().contiguous(), strict=True)
+            for each in zip(previous, aims, conditioning.detach().contiguous(), strict=True)
         ]
 
         def work(clip: _Clip) -> float:
@@ -192,7 +194,7 @@ class _Size:
     time: int  # samples
     layers: int
     gates: int  # 2R
-    classes: int
+    classes: int  # of all bands
     skip: int  # channels, S
     dtype: torch.dtype  # of products
 
@@ -264,7 +266,10 @@ class _Clip:
         targets: Tensor,
         conditioning: Tensor,
     ) -> None:
-        """`previous`: the targets one sample later; both `(time,)`. Conditioning is `(frames, layers, 2R)`."""
+        """`previous`: the targets one step later; both `(time, bands)`, rows of embedding and output.
+
+        Conditioning is `(frames, layers, 2R)`.
+        """
         self.dilations, self.operands, self.size = dilations, operands, size
         self.previous, self.targets, self.conditioning = previous.numpy(), targets.numpy(), conditioning.numpy()
         self.frames = np.arange(len(targets)) // (len(targets) // len(conditioning))  # of every sample

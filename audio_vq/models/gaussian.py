@@ -13,8 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from audio_vq.config import ModelConfig, hop_length
-from audio_vq.models.encoder import Encoder
-from audio_vq.models.vqvae import NATS_TO_BITS, bits_per_sample, build_encoder, build_wavenet
+from audio_vq.models.encoder import Encoder, Perturbation
+from audio_vq.models.vqvae import (
+    NATS_TO_BITS,
+    ConditioningBits,
+    Heard,
+    build_encoder,
+    build_wavenet,
+    conditioning_bits,
+)
 from audio_vq.models.wavenet import WaveNet
 
 LOG_VARIANCE_LIMIT = 15.0  # e^15 is far beyond what learns; it keeps a wild first step finite
@@ -84,14 +91,23 @@ class GaussianVAE(nn.Module):
     def hop_length(self) -> int:
         return self.encoder.hop_length
 
-    def latents(self, waveform: Tensor) -> Tensor:
+    def latents(self, heard: Heard) -> Tensor:
         """The means, `(batch, dim, units)`: what the decoder reads after training, without chance."""
-        return mean_and_log_variance(self.encoder(waveform))[0]
+        return mean_and_log_variance(self.encoder(heard.waveform, heard.mean))[0]
 
-    def forward(self, waveform: Tensor, speaker: Tensor, annealing: float = 1.0) -> GaussianLosses:
+    def read(self, heard: Heard) -> Tensor:
+        return self.latents(heard)
+
+    def conditioning_bits(self, heard: Heard, num_speakers: int) -> ConditioningBits:
+        """As `VQVAEModel.conditioning_bits`."""
+        return conditioning_bits(self.wavenet, heard, self.latents(heard), num_speakers)
+
+    def forward(self, heard: Heard, perturbation: Perturbation | None = None, annealing: float = 1.0) -> GaussianLosses:
         """Losses of a batch; arguments as of `VQVAEModel`, `annealing` as of the bottleneck."""
-        latents = self.bottleneck(self.encoder(waveform), annealing)
-        reconstruction = bits_per_sample(self.wavenet, waveform, latents.latents, speaker)
+        encoded = self.encoder(heard.waveform, heard.mean, perturbation=perturbation)
+        latents = self.bottleneck(encoded, annealing)
+        targets = self.wavenet.bands.encode(heard.waveform)
+        reconstruction = self.wavenet.loss(targets, latents.latents, heard.speaker) * NATS_TO_BITS
         return GaussianLosses(reconstruction + latents.cost * NATS_TO_BITS, reconstruction, latents)
 
 

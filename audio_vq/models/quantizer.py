@@ -1,4 +1,8 @@
-"""Vector quantiser: van den Oord et al. 2017, sections 3.1–3.2, appendix A.1; restarts as in Dhariwal et al. 2020."""
+"""Vector quantiser: van den Oord et al. 2017, sections 3.1–3.2, appendix A.1; restarts as in Dhariwal et al. 2020.
+
+With G groups a latent's channels are cut into G parts, each with a codebook of its own (product quantisation, Jégou et
+al. 2011; Baevski et al. 2020): G times the bits without a codebook of K^G vectors. One group is the paper's.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +16,7 @@ class QuantizedLatents:
     """What the quantiser makes of latents z_e."""
 
     latents: Tensor  # (batch, dim, time): e_k with the gradient of z_e (straight-through)
-    units: Tensor  # (batch, time): k, int64
+    units: Tensor  # (batch, groups, time): k, int64
     codebook_loss: Tensor  # ‖sg[z_e] − e‖², mean: pulls the codebook to the encoder (eq. 3, second term)
     commitment_loss: Tensor  # ‖z_e − sg[e]‖², mean: pulls the encoder to the codebook (eq. 3, third term, without β)
     cost: Tensor  # scalar: what these add to the loss, on the scale of nats per waveform sample
@@ -22,48 +26,60 @@ class QuantizedLatents:
 class CodebookStatistics:
     """Sums over a batch from which the moving-average codebook learns; they add up across processes."""
 
-    counts: Tensor  # (K,): n_i
-    sums: Tensor  # (K, dim): Σ z_e of the latents that chose i
+    counts: Tensor  # (groups, K): n_i
+    sums: Tensor  # (groups, K, dim / groups): Σ z_e of the latents that chose i
 
 
 class VectorQuantizer(nn.Module):
     """Nearest codebook vector with straight-through gradients.
 
-    The codebook learns by its loss (`ema_decay=None`: it is a parameter) or by exponential moving averages
-    (`update`, called by the training loop with the statistics of all processes; it then has no gradient).
-    `commitment` is β.
+    The codebook `(groups, K, dim / groups)` learns by its loss (`ema_decay=None`: it is a parameter) or by exponential
+    moving averages (`update`, called by the training loop with the statistics of all processes; it then has no
+    gradient). `commitment` is β.
     """
 
-    def __init__(self, codebook_size: int, dim: int, ema_decay: float | None = None, commitment: float = 0.25) -> None:
+    def __init__(
+        self, codebook_size: int, dim: int, ema_decay: float | None = None, commitment: float = 0.25, groups: int = 1
+    ) -> None:
         super().__init__()
         self.ema_decay = ema_decay
         self.commitment = commitment
-        codebook = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
+        codebook = torch.empty(groups, codebook_size, dim // groups).uniform_(-1 / codebook_size, 1 / codebook_size)
         self.codebook = nn.Parameter(codebook, requires_grad=ema_decay is None)
         self.ema_counts: Tensor
         self.ema_sums: Tensor
         self.steps_unused: Tensor
         self.started: Tensor
-        self.register_buffer("ema_counts", torch.ones(codebook_size))
+        self.register_buffer("ema_counts", torch.ones(groups, codebook_size))
         self.register_buffer("ema_sums", codebook.clone())
-        self.register_buffer("steps_unused", torch.zeros(codebook_size, dtype=torch.int64))
+        self.register_buffer("steps_unused", torch.zeros(groups, codebook_size, dtype=torch.int64))
         self.register_buffer("started", torch.tensor(False))  # whether training has begun to quantise
 
     @property
-    def codebook_size(self) -> int:
+    def groups(self) -> int:
         return self.codebook.shape[0]
 
+    @property
+    def codebook_size(self) -> int:
+        return self.codebook.shape[1]
+
+    def parts(self, latents: Tensor) -> Tensor:
+        """Latents `(batch, dim, time)` as `(groups, batch · time, dim / groups)`."""
+        return latents.unflatten(1, (self.groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+
     def nearest(self, latents: Tensor) -> Tensor:
-        """Units `(batch, time)` of latents `(batch, dim, time)`: argmin_k ‖z_e − e_k‖ (eq. 1)."""
-        flat = latents.transpose(1, 2)  # (B, T, dim)
+        """Units `(batch, groups, time)` of latents `(batch, dim, time)`: argmin_k ‖z_e − e_k‖ (eq. 1)."""
         # ‖z‖² is the same for every k and left out; float32 even under autocast: near ties must not flip
         with torch.autocast(latents.device.type, enabled=False):
-            distance = self.codebook.square().sum(1) - 2 * flat.float() @ self.codebook.T
-        return distance.argmin(-1)
+            products = self.parts(latents).float() @ self.codebook.mT  # (G, B · T, K)
+            distance = self.codebook.square().sum(2)[:, None] - 2 * products
+        return distance.argmin(-1).unflatten(1, (len(latents), -1)).transpose(0, 1)
 
     def lookup(self, units: Tensor) -> Tensor:
-        """Codebook vectors `(batch, dim, time)` of units `(batch, time)`."""
-        return F.embedding(units, self.codebook).transpose(1, 2)
+        """Codebook vectors `(batch, dim, time)` of units `(batch, groups, time)`."""
+        firsts = torch.arange(0, self.groups * self.codebook_size, self.codebook_size, device=units.device)
+        vectors = F.embedding(units + firsts[:, None], self.codebook.flatten(0, 1))  # (B, G, T, dim / G)
+        return vectors.transpose(2, 3).flatten(1, 2)
 
     def forward(self, latents: Tensor, quantize: bool = True) -> QuantizedLatents:
         """Quantises latents `(batch, dim, time)`; with `quantize` off they pass as they are and cost nothing."""
@@ -85,12 +101,15 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def statistics(self, latents: Tensor, units: Tensor) -> CodebookStatistics:
-        flat = latents.transpose(1, 2).reshape(-1, latents.shape[1]).float()  # (B·T, dim)
-        one = units.flatten()
+        parts = self.parts(latents).float()  # (G, B·T, dim / G)
+        chosen = units.transpose(0, 1).flatten(1)  # (G, B·T)
+        firsts = torch.arange(0, self.groups * self.codebook_size, self.codebook_size, device=units.device)
+        rows = (chosen + firsts[:, None]).flatten()
         # not bincount, for which a GPU has to wait: it looks for the largest unit first
-        counts = self.ema_counts.new_zeros(self.codebook_size).index_add_(0, one, torch.ones_like(flat[:, 0]))
-        sums = torch.zeros_like(self.codebook).index_add_(0, one, flat)
-        return CodebookStatistics(counts, sums)
+        ones = torch.ones_like(parts[..., 0]).flatten()
+        counts = self.ema_counts.new_zeros(self.groups * self.codebook_size).index_add_(0, rows, ones)
+        sums = torch.zeros_like(self.codebook).flatten(0, 1).index_add_(0, rows, parts.flatten(0, 1))
+        return CodebookStatistics(counts.view_as(self.ema_counts), sums.view_as(self.codebook))
 
     @torch.no_grad()
     def update(self, statistics: CodebookStatistics) -> None:
@@ -100,15 +119,15 @@ class VectorQuantizer(nn.Module):
             return
         self.ema_counts.lerp_(statistics.counts, 1 - self.ema_decay)
         self.ema_sums.lerp_(statistics.sums, 1 - self.ema_decay)
-        alive = (self.ema_counts > 1e-3)[:, None]
-        self.codebook.copy_(torch.where(alive, self.ema_sums / self.ema_counts[:, None], self.codebook))
+        alive = (self.ema_counts > 1e-3)[..., None]
+        self.codebook.copy_(torch.where(alive, self.ema_sums / self.ema_counts[..., None], self.codebook))
 
     @torch.no_grad()
     def place(self, vectors: Tensor, counts: Tensor) -> None:
-        """Puts the codebook at `vectors` (K, dim), as if each were chosen `counts` (K,) times in every batch."""
+        """Puts the codebook at `vectors`, shaped as it, as if each were chosen `counts` (groups, K) times per batch."""
         self.codebook.copy_(vectors)
         self.ema_counts.copy_(counts)
-        self.ema_sums.copy_(vectors * counts[:, None])
+        self.ema_sums.copy_(vectors * counts[..., None])
         self.steps_unused.zero_()
 
     @torch.no_grad()
@@ -118,15 +137,16 @@ class VectorQuantizer(nn.Module):
         Nothing here depends on how many there are, so that a GPU need not be asked.
 
         Returns:
-            which have moved, `(K,)` bool.
+            which have moved, `(groups, K)` bool.
         """
-        candidates = latents.transpose(1, 2).reshape(-1, latents.shape[1])
-        order = torch.randperm(len(candidates), generator=generator).to(latents.device, non_blocking=True)
+        candidates = self.parts(latents)
+        order = torch.randperm(candidates.shape[1], generator=generator).to(latents.device, non_blocking=True)
         dead = self.steps_unused >= after
-        turn = dead.cumsum(0) - 1  # of each dead vector among them
-        moved = dead & (turn < len(candidates))
-        vectors = candidates[order[turn.clamp(0, len(candidates) - 1)]]
-        for tensor, value in ((self.codebook, vectors), (self.ema_sums, vectors), (self.ema_counts[:, None], 1.0)):
-            tensor.copy_(torch.where(moved[:, None], value, tensor))
+        turn = dead.cumsum(1) - 1  # of each dead vector among them
+        moved = dead & (turn < len(order))
+        places = order[turn.clamp(0, len(order) - 1)]  # (G, K)
+        vectors = candidates.gather(1, places[..., None].expand(-1, -1, candidates.shape[2]))
+        for tensor, value in ((self.codebook, vectors), (self.ema_sums, vectors), (self.ema_counts[..., None], 1.0)):
+            tensor.copy_(torch.where(moved[..., None], value, tensor))
         self.steps_unused.masked_fill_(moved, 0)
         return moved

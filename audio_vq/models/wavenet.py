@@ -1,4 +1,4 @@
-"""WaveNet decoder: p(waveform | latents, speaker), one mu-law class at a time.
+"""WaveNet decoder: p(waveform | latents, speaker), one step of mu-law classes at a time, a class per band.
 
 van den Oord et al. 2016, "WaveNet", sections 2.1–2.5: dilated causal convolutions with gated activation, residual and
 skip connections, conditioned locally (latents) and globally (speaker).
@@ -10,7 +10,7 @@ A layer with dilation d, here for kernel size 2:
     x_t ← x_t + W_res g_t ;   skip_t ← skip_t + W_skip g_t
 
 Inside, time comes before channels, `(batch, time, channels)`: a dilated convolution is then one plain matrix product,
-several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per frame, never per sample.
+several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per frame, never per step.
 On CPUs `loss` is fused (`fused_loss.py`).
 """
 
@@ -21,43 +21,47 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_vq.kernels import cpu
+from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.fused_loss import DecoderWeights, FusedLoss, supported
 from audio_vq.models.gated import gated_convolution
 
-LEAK = 0.1  # of the conditioning network: with plain ReLUs it can die early, and the decoder then hears no latents
-
 
 class WaveNet(nn.Module):
-    """Autoregressive decoder over mu-law classes.
+    """Autoregressive decoder over the mu-law classes of a waveform's bands.
 
     Args:
-        classes: mu-law classes (256).
+        bands: between waveform and classes.
         layers, dilation_cycle, kernel_size: dilations are 1, 2 … 2^(cycle − 1), repeated.
         residual_channels: R; the gate has 2 R channels.
         skip_channels: S.
-        hop_length: samples per conditioning frame.
+        frame_length: steps per conditioning frame.
         conditioner: latents and speaker → conditioning.
     """
 
     def __init__(
         self,
-        classes: int,
+        bands: Bands,
         layers: int,
         dilation_cycle: int,
         kernel_size: int,
         residual_channels: int,
         skip_channels: int,
-        hop_length: int,
-        conditioner: "Conditioner",
+        frame_length: int,
+        conditioner: Conditioner,
     ) -> None:
         super().__init__()
+        self.bands = bands
+        self.classes = bands.classes
         self.dilations = [2 ** (i % dilation_cycle) for i in range(layers)]
         self.kernel_size = kernel_size
-        self.hop_length = hop_length
+        self.frame_length = frame_length
         self.conditioner = conditioner
         self.bfloat16_products = False  # whether the fused training loss may multiply in bfloat16
-        self.fused_loss = FusedLoss(tuple(self.dilations), classes // 2)
-        self.embedding = nn.Embedding(classes, residual_channels)
+        self.fused_loss = FusedLoss(tuple(self.dilations), self.silence)
+        # the last step's classes, a table per band one below another; what they say is summed
+        self.embedding = nn.Embedding(bands.bands * self.classes, residual_channels)
+        nn.init.normal_(self.embedding.weight, std=bands.bands**-0.5)
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, kernel_size, dilation, last=i == layers - 1)
             for i, dilation in enumerate(self.dilations)
@@ -65,49 +69,58 @@ class WaveNet(nn.Module):
         # the skip projections of all layers side by side: one matrix product instead of a sum of many
         self.skip = nn.Linear(layers * residual_channels, skip_channels)
         self.hidden = nn.Linear(skip_channels, skip_channels)
-        self.output = nn.Linear(skip_channels, classes)
+        self.output = nn.Linear(skip_channels, bands.bands * self.classes)
 
     @property
     def receptive_field(self) -> int:
-        """How many previous samples a prediction depends on."""
-        return 1 + (self.kernel_size - 1) * sum(self.dilations)
+        """How many previous samples a prediction depends on: whole steps, and what a step's bands reach beyond it."""
+        steps = 1 + (self.kernel_size - 1) * sum(self.dilations)
+        return steps * self.bands.bands + (self.bands.reach if self.bands.bands > 1 else 0)
 
     @property
     def silence(self) -> int:
-        """The class of amplitude zero: what precedes the first sample."""
-        return self.embedding.num_embeddings // 2
+        """The class of amplitude zero: what precedes the first step, in every band."""
+        return self.classes // 2
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
-        """Mean −ln p(target) over all samples, a scalar; arguments as in `forward`."""
+        """Mean −ln p(target) over all steps and bands, a scalar; arguments as in `forward`."""
+        return self.conditioned_loss(targets, self.conditioner(latents, speaker))
+
+    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """As `loss`, of what the conditioner has made of latents and speaker."""
         if supported(self.embedding.weight, self.kernel_size):
             wanted = self.bfloat16_products or torch.is_autocast_enabled("cpu")
             bfloat16 = wanted and cpu.HAS_BFLOAT16 and torch.is_grad_enabled()
-            conditioning = self.conditioner(latents, speaker).transpose(1, 2)
-            return self.fused_loss(self._weights(), conditioning.float(), targets, bfloat16=bfloat16)
-        logits = self(targets, latents, speaker).transpose(1, 2)  # (B, T, classes), as it lies in memory
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+            frames = conditioning.transpose(1, 2).float()
+            return self.fused_loss(self._weights(), frames, targets, bfloat16=bfloat16)
+        return F.cross_entropy(self._logits(targets, conditioning).float(), targets)
 
     def forward(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
-        """Teacher-forced prediction of every sample from those before it.
+        """Teacher-forced prediction of every step from those before it.
 
         Args:
-            targets: `(batch, time)` mu-law classes; time = units × samples per unit.
+            targets: `(batch, bands, time)` mu-law classes; time = units × steps per unit.
             latents: `(batch, dim, units)`.
             speaker: `(batch,)` int64.
 
         Returns:
-            logits `(batch, classes, time)`; those at t depend on targets before t only.
+            logits `(batch, classes, bands, time)`; those at t depend on targets before t only.
         """
-        previous = F.pad(targets[:, :-1], (1, 0), value=self.silence)
-        conditioning = self.conditioner(latents, speaker)  # (B, layers, frames, 2R)
-        x = self.embedding(previous)  # (B, T, R): time first from here …
+        return self._logits(targets, self.conditioner(latents, speaker))
+
+    def _logits(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """Conditioning is `(batch, layers, frames, 2R)`."""
+        bands = self.bands.bands
+        firsts = torch.arange(0, bands * self.classes, self.classes, device=targets.device)  # of each band's classes
+        previous = F.pad(targets[..., :-1], (1, 0), value=self.silence) + firsts[:, None]
+        x = self.embedding(previous.transpose(1, 2)).sum(2)  # (B, T, R): time first from here …
         gates = []
         for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
             x, gate = layer(x, frames)
             gates.append(gate)
         skip = F.relu(self.skip(torch.cat(gates, 2)))
         logits = self.output(F.relu(self.hidden(skip)))
-        return logits.transpose(1, 2)  # … to here
+        return logits.unflatten(2, (bands, -1)).permute(0, 3, 2, 1)  # … to here
 
     def _weights(self) -> DecoderWeights:
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
@@ -142,59 +155,3 @@ class GatedLayer(nn.Module):
         """`conditioning`: `(batch, frames, 2R)`, constant within a frame."""
         gate = gated_convolution(x, self.weight, conditioning, self.dilation)
         return (x + self.residual(gate) if self.residual else x), gate
-
-
-class Conditioner(nn.Module):
-    """Latents `(batch, dim, units)`, speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, with gate bias.
-
-    Args:
-        channels: of a convolution over neighbouring latents; 0 leaves the latents as they are.
-        frames_per_unit: conditioning vectors per unit (needs `channels`).
-        speaker_channels: of the speaker embedding; 0 = one-hot.
-
-    Attributes:
-        reach: units to either side of a unit that its conditioning depends on.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        speakers: int,
-        layers: int,
-        residual_channels: int,
-        channels: int = 0,
-        frames_per_unit: int = 1,
-        speaker_channels: int = 0,
-    ) -> None:
-        super().__init__()
-        self.num_layers = layers
-        self.context: nn.Module = nn.Identity()
-        self.reach = 2 if channels else 0  # two convolutions of window 3
-        if channels:
-            before = nn.Conv1d(dim, channels, 3, padding=1)
-            frames = nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit)
-            after = nn.Conv1d(channels, channels, 3, padding=1)
-            for layer, taps in ((before, 3), (frames, 1), (after, 3)):
-                _begin_as_loud(layer, taps * layer.in_channels)
-            self.context = nn.Sequential(before, nn.LeakyReLU(LEAK), frames, nn.LeakyReLU(LEAK), after)
-        if speaker_channels:
-            self.speaker = nn.Embedding(speakers, speaker_channels)
-        else:
-            self.speaker = nn.Embedding.from_pretrained(torch.eye(speakers), freeze=True)
-        self.from_latents = nn.Linear(channels or dim, layers * 2 * residual_channels)
-        self.from_speaker = nn.Linear(self.speaker.embedding_dim, layers * 2 * residual_channels, bias=False)
-
-    def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
-        frames = self.context(latents).transpose(1, 2)  # (B, F, C)
-        total = self.from_latents(frames) + self.from_speaker(self.speaker(speaker))[:, None]  # (B, F, layers · 2R)
-        return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)
-
-
-def _begin_as_loud(layer: nn.Conv1d | nn.ConvTranspose1d, inputs: int) -> None:
-    """Begin with weights that keep the variance of activations (He et al. 2015). `inputs`: values an output sums.
-
-    A decoder that hears its latents faintly at first learns to do without, and the encoder gets faint gradients.
-    """
-    nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", LEAK) / math.sqrt(inputs))
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)

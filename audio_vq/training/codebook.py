@@ -1,6 +1,6 @@
 """What training does for the codebook beside gradients: its start, moving averages and restarts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,8 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from audio_vq.config import QuantizerConfig
-from audio_vq.data.crops import CropSampler
 from audio_vq.models.quantizer import CodebookStatistics
-from audio_vq.models.vqvae import VQVAEModel
+from audio_vq.models.vqvae import Heard, VQVAEModel
 from audio_vq.training.task import device_of
 from audio_vq.units import perplexity
 
@@ -24,7 +23,7 @@ class EncodedPart:
     """What the encoder and the quantiser made of a part of a batch."""
 
     latents: Tensor  # (batch, dim, units): z_e
-    units: Tensor  # (batch, units)
+    units: Tensor  # (batch, groups, units)
 
 
 class CodebookSchedule:
@@ -32,15 +31,15 @@ class CodebookSchedule:
 
     Args:
         config: when and how.
-        crops: of the training, from whose latents k-means starts.
+        heard: the training's batch of a step, from whose latents k-means starts.
         seed: of k-means and of restarts.
     """
 
-    def __init__(self, config: QuantizerConfig, crops: CropSampler, seed: int) -> None:
-        self.config, self.crops, self.seed = config, crops, seed
+    def __init__(self, config: QuantizerConfig, heard: Callable[[int], Heard], seed: int) -> None:
+        self.config, self.heard, self.seed = config, heard, seed
         self.quantizes = False
         self._asked = False  # whether the network has told that it quantises already: it may continue a run
-        self._recent: Tensor | None = None  # (K,) unit counts, fading over some hundred steps
+        self._recent: Tensor | None = None  # (groups, K) unit counts, fading over some hundred steps
 
     def before_step(self, accelerator: Accelerator, network: VQVAEModel, progress: float, step: int) -> bool:
         """Begins to quantise when it is time; True where the codebook has jumped.
@@ -68,13 +67,15 @@ class CodebookSchedule:
         if not latents.isfinite().all():
             raise FloatingPointError("the encoder's outputs are not finite numbers")
         seed = self.seed % 2**32  # scikit-learn takes no larger ones
-        kmeans = MiniBatchKMeans(quantizer.codebook_size, random_state=seed, n_init=3, batch_size=2048)
-        clusters = kmeans.fit(latents.cpu().numpy())
-        sizes = torch.from_numpy(clusters.labels_).long().bincount(minlength=quantizer.codebook_size)
-        counts = sizes / len(batches) * accelerator.num_processes  # in a step
-        centres = torch.from_numpy(clusters.cluster_centers_).float()
+        centres, sizes = [], []
+        for part in latents.unflatten(1, (quantizer.groups, -1)).unbind(1):
+            kmeans = MiniBatchKMeans(quantizer.codebook_size, random_state=seed, n_init=3, batch_size=2048)
+            clusters = kmeans.fit(part.cpu().numpy())
+            centres.append(torch.from_numpy(clusters.cluster_centers_).float())
+            sizes.append(torch.from_numpy(clusters.labels_).long().bincount(minlength=quantizer.codebook_size))
+        counts = torch.stack(sizes) / len(batches) * accelerator.num_processes  # in a step
         # all processes share the first one's codebook
-        quantizer.place(*(broadcast(tensor.to(latents.device)) for tensor in (centres, counts)))
+        quantizer.place(*(broadcast(tensor.to(latents.device)) for tensor in (torch.stack(centres), counts)))
 
     @torch.no_grad()
     def _recent_latents(self, network: VQVAEModel, step: int, needed: int) -> Iterator[Tensor]:
@@ -82,8 +83,8 @@ class CodebookSchedule:
         got = 0
         while got < needed:
             step -= 1
-            crops = self.crops.batch(abs(step))  # where too few lie behind, those ahead serve as well
-            latents = network.encoder(crops.waveform.to(device_of(network))).transpose(1, 2).flatten(0, 1)
+            heard = self.heard(abs(step)).to(device_of(network))  # where too few lie behind, those ahead serve as well
+            latents = network.latents(heard, quantize=False).transpose(1, 2).flatten(0, 1)
             got += len(latents)
             yield latents
 
@@ -113,14 +114,15 @@ class CodebookSchedule:
         if self._recent is None:
             return "not yet quantised"
         recent = self._recent.cpu().numpy()
-        return f"perplexity {perplexity(recent):.0f}  units {(recent > 0.5).sum()}/{len(recent)}"
+        mean = sum(map(perplexity, recent)) / len(recent)
+        return f"perplexity {mean:.0f}  units {(recent > 0.5).sum()}/{recent.size}"
 
 
 @torch.no_grad()
 def _follow(averaged: Tensor, codebook: Tensor, moved: Tensor) -> None:
-    """Takes the averaged codebook where vectors have `moved`, `(K,)` bool.
+    """Takes the averaged codebook where vectors have `moved`, `(groups, K)` bool.
 
     Halfway between two places they would stand for nothing: in early training, with many restarts, the averaged model
     quantised with an error of 17 % of the latents' variance where the model itself had 2 %, and now has 4 %.
     """
-    averaged.copy_(torch.where(moved[:, None], codebook, averaged))
+    averaged.copy_(torch.where(moved[..., None], codebook, averaged))

@@ -30,7 +30,7 @@ class GaussianTask(VQVAETask):
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         for part in self.batches(model, step, rank):
-            losses = model(part.waveform, part.speaker, annealing=self.annealing)
+            losses = model(part, self.perturbation, annealing=self.annealing)
             yield PartResult(losses.total, losses.reconstruction, losses.latents.nats_per_unit)
 
     def after_step(
@@ -51,7 +51,8 @@ class GaussianTask(VQVAETask):
         """The best checkpoint is that of the lowest bound: bits under the mean plus the KL, once it has its weight."""
         assert isinstance(averaged, GaussianVAE)
         valid = self.conditioning_bits(averaged)
-        outputs = averaged.encoder(self.validation.waveform.to(device_of(averaged)))
+        heard = self.validation.to(device_of(averaged))
+        outputs = averaged.encoder(heard.waveform, heard.mean)
         kl = float(averaged.bottleneck(outputs).nats_per_unit)
         weight = self.config.gaussian.kl_weight * self.annealing
         bound = valid["bits_true"] + kl * NATS_TO_BITS / averaged.hop_length

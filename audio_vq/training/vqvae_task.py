@@ -12,16 +12,19 @@ from torch import nn
 from audio_vq.audio import write_audio
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec.decode import SamplingOptions, sample_waveforms
-from audio_vq.config import ModelConfig, TrainConfig, as_dict
+from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.models.vqvae import VQVAEModel, build_vqvae, conditioning_bits
+from audio_vq.models.encoder import Perturbation
+from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.codebook import CodebookSchedule, EncodedPart
-from audio_vq.training.prefetch import Batch, Prefetch
+from audio_vq.training.listener import Listener
+from audio_vq.training.prefetch import Prefetch
 from audio_vq.training.task import PartResult, Validation, device_of
 from audio_vq.units import perplexity, usage, used_units
 
 SAMPLE_SECONDS = 2.0
+BAND_BATCHES = 32  # of the training, from which the gain of bands is found
 USAGE_SECONDS = 300.0  # of validation recordings over which the codebook's use is counted
 
 
@@ -33,6 +36,9 @@ class VQVAETask:
     def __init__(self, corpus: PreparedCorpus, config: ModelConfig, train: TrainConfig, seed: int) -> None:
         """Raises UserError: a corpus without training or validation crops."""
         self.corpus, self.config, self.train_config = corpus, config, train
+        self.listener = Listener(corpus, config)
+        self.spoken_units = train.spoken_length // hop_length(config) if train.spoken_length else None
+        self.perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
         torch.manual_seed(seed)
         self.network: nn.Module = self.build()
         train_crops, valid_crops = (
@@ -47,10 +53,12 @@ class VQVAETask:
             for split in ("train", "valid")
         )
         self.crops = train_crops
-        self.validation = valid_crops.fixed(train.validation_crops)
+        self.validation_crops = valid_crops.fixed(train.validation_crops)
+        self.validation = self.listener.heard(self.validation_crops)
         self.seconds_per_step = train_crops.batch_size * train.crop_length / config.sample_rate
-        self.codebook = CodebookSchedule(config.quantizer, train_crops, seed)
-        self._prefetch = Prefetch(self._crops_of)
+        self.codebook = CodebookSchedule(config.quantizer, self.heard, seed)
+        self._prefetch = Prefetch(self.heard)
+        self.fit_bands(self.network)
 
     def build(self) -> nn.Module:
         """The network, with fresh weights."""
@@ -81,17 +89,21 @@ class VQVAETask:
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         for part in self.batches(model, step, rank):
-            losses = model(part.waveform, part.speaker, quantize=self.codebook.quantizes)
+            losses = model(part, self.perturbation, self.codebook.quantizes, self.spoken_units)
             encoded = EncodedPart(losses.encoded, losses.quantized.units)
             yield PartResult(losses.total, losses.reconstruction, encoded)
 
-    def batches(self, model: nn.Module, step: int, rank: int) -> Iterator[Batch]:
+    def batches(self, model: nn.Module, step: int, rank: int) -> Iterator[Heard]:
         """The parts of a step's batch, each `train.batch_size` crops, where the model is."""
         return self._prefetch.batch(step, rank, device_of(model)).split(self.train_config.batch_size)
 
-    def _crops_of(self, step: int, rank: int) -> Batch:
-        crops = self.crops.batch(step, rank)
-        return Batch(crops.waveform, crops.speaker)
+    def heard(self, step: int, rank: int = 0) -> Heard:
+        return self.listener.heard(self.crops.batch(step, rank))
+
+    def fit_bands(self, network: Any) -> None:
+        """The gain of the decoder's bands, from some of the training's crops."""
+        waveforms = [self.crops.batch(step).waveform for step in range(BAND_BATCHES)]
+        network.wavenet.bands.fit(torch.cat(waveforms))
 
     def after_step(
         self,
@@ -114,9 +126,12 @@ class VQVAETask:
         quantized = bool(averaged.quantizer.started)
         valid = self.conditioning_bits(averaged, quantize=quantized)
         counts = self._usage(averaged)
-        codebook = {"perplexity": round(perplexity(counts), 3), "used_units": used_units(counts)}
+        codebook = {
+            "perplexity": round(float(np.mean([perplexity(group) for group in counts])), 3),
+            "used_units": min(used_units(group) for group in counts),
+        }
         return Validation(
-            record={"valid": valid, "quantized": quantized, **codebook, "codebook_size": len(counts)},
+            record={"valid": valid, "quantized": quantized, **codebook, "codebook_size": counts.shape[1]},
             value=valid["bits_true"] if quantized else None,
             scalars={**scalars(valid), **{f"units/{key}": value for key, value in codebook.items()}},
         )
@@ -124,23 +139,21 @@ class VQVAETask:
     @torch.no_grad()
     def conditioning_bits(self, averaged: Any, **options: bool) -> dict[str, Any]:
         """What latents and speakers are worth on the validation crops; `options` as of the network's `latents`."""
-        crops = self.validation
-        waveform, speaker = (tensor.to(device_of(averaged)) for tensor in (crops.waveform, crops.speaker))
-        latents = averaged.latents(waveform, **options)
-        bits = conditioning_bits(averaged.wavenet, waveform, latents, speaker, len(self.corpus.speakers))
+        heard = self.validation.to(device_of(averaged))
+        bits = averaged.conditioning_bits(heard, len(self.corpus.speakers), **options)
         return {key: None if value is None else round(value, 5) for key, value in vars(bits).items()}
 
     @torch.no_grad()
     def _usage(self, averaged: VQVAEModel) -> np.ndarray:
-        """Unit counts `(K,)` over whole validation recordings."""
-        counts = np.zeros(averaged.quantizer.codebook_size, dtype=np.int64)
+        """Unit counts `(groups, K)` over whole validation recordings."""
+        counts = np.zeros(averaged.quantizer.ema_counts.shape, dtype=np.int64)
         seconds = 0.0
         for utterance in self.corpus.select("valid"):
             length = utterance.num_samples - utterance.num_samples % averaged.hop_length
             if length and seconds < USAGE_SECONDS:
-                waveform = torch.from_numpy(self.corpus.waveform(utterance, 0, length))[None]
-                units = averaged.encode(waveform.to(device_of(averaged)))[0].cpu().numpy()
-                counts += usage([units], len(counts))
+                heard = self.listener.whole(utterance, length).to(device_of(averaged))
+                units = averaged.encode(heard)[0].cpu().numpy()
+                counts += np.stack([usage([track], counts.shape[1]) for track in units[: len(counts)]])
                 seconds += length / self.corpus.sample_rate
         return counts
 
@@ -148,16 +161,17 @@ class VQVAETask:
     def write_samples(self, averaged: Any, folder: Path) -> None:
         """Two validation utterances: original, reconstruction, conversion to another speaker."""
         rate, speakers = self.corpus.sample_rate, self.corpus.speakers
-        for index in sorted({self.validation.utterance[0], self.validation.utterance[-1]}):
+        utterances = self.validation_crops.utterance
+        for index in sorted({utterances[0], utterances[-1]}):
             utterance = self.corpus.utterances[index]
             length = min(int(SAMPLE_SECONDS * rate), utterance.num_samples)
             length -= length % averaged.hop_length
-            waveform = self.corpus.waveform(utterance, 0, length)
-            latents = averaged.latents(torch.from_numpy(waveform)[None].to(device_of(averaged)))
+            heard = self.listener.whole(utterance, length)
+            latents = averaged.read(heard.to(device_of(averaged)))
             own = speakers.index(utterance.speaker)
             voices = sorted({own, (own + 1) % len(speakers)})  # one, where there is nobody else
             decoded = sample_waveforms(averaged.wavenet, latents.expand(len(voices), -1, -1), voices, SamplingOptions())
-            write_audio(folder / f"{utterance.id}_original.wav", waveform, rate)
+            write_audio(folder / f"{utterance.id}_original.wav", heard.waveform[0].numpy(), rate)
             for voice, audio in zip(voices, decoded, strict=True):
                 write_audio(folder / f"{utterance.id}_to_{speakers[voice]}.wav", audio, rate)
 

@@ -25,7 +25,9 @@ class Row:
 
 
 def find_listed(folder: Path, manifest: Path) -> RecordingSet:
-    """Recordings listed in a CSV file with the header `path,speaker[,text][,split]`, in its order.
+    """Recordings listed in a CSV file with the header `path,speaker[,text][,split][,sentence]`, in its order.
+
+    A sentence is any name for what is said: recordings that share one, as those of one text, fall into one split.
 
     Commas, semicolons or tabs separate the columns, of which others are ignored. Paths are relative to `folder` or
     else to the manifest's own folder. A recording that is listed twice with the same values counts once.
@@ -68,7 +70,7 @@ def _header(manifest: Path, line: str) -> tuple[list[str], str]:
     if not set(names) >= set(REQUIRED_COLUMNS):
         raise UserError(
             f"{manifest} begins with the columns {', '.join(names) or 'of an empty file'}; "
-            "expected the header path,speaker[,text][,split]"
+            "expected the header path,speaker[,text][,split][,sentence]"
         )
     return names, separator
 
@@ -103,4 +105,5 @@ def _recording(row: Row, folder: Path, manifest_folder: Path) -> Recording:
         source=name,
         text=" ".join(row.values.get("text", "").split()) or None,
         split=split or None,
+        sentence=row.values.get("sentence") or None,
     )

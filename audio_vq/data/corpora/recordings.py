@@ -28,6 +28,7 @@ class Recording:
     source: str  # the path relative to the corpus
     text: str | None = None
     split: str | None = None  # where the corpus itself says so
+    sentence: str | None = None  # any name for what is said, where the corpus gives one instead of a text
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,19 @@ class RecordingSet:
         for recording in self.recordings:
             if recording.text:
                 texts.setdefault(_without_speaker(recording), set()).add(normalise_text(recording.text))
-        known = {}
+        known = {each.id: each.sentence for each in self.recordings if each.sentence}
         for recording in self.recordings:
             name = _without_speaker(recording)
             said = texts.get(name, {name} if self.numbered_sentences else set())
-            if not recording.text and len(said) == 1:
+            if not recording.text and not recording.sentence and len(said) == 1:
                 known[recording.id] = next(iter(said))
         return known
 
     def fingerprint(self) -> str:
-        """Changes when recordings come, go, or get another speaker, text or split."""
+        """Changes when recordings come, go, or get another speaker, text, sentence or split."""
         digest = hashlib.sha256()
         for entry in self.recordings:
-            line = [entry.id, entry.speaker, entry.source, entry.text, entry.split]
+            line = [entry.id, entry.speaker, entry.source, entry.text, entry.split, entry.sentence]
             digest.update(json.dumps(line).encode())
         return digest.hexdigest()
 

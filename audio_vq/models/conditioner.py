@@ -1,0 +1,98 @@
+"""What the decoder is told: latents and speaker, once per frame."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAK = 0.1  # of the network: with plain ReLUs it can die early, and the decoder then hears no latents
+
+
+class Conditioner(nn.Module):
+    """Latents `(batch, dim, units)`, speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, with gate bias.
+
+    Args:
+        channels: of a network over neighbouring latents and the speaker; 0 leaves the latents as they are.
+        frames_per_unit: conditioning vectors per unit (needs `channels`).
+        speaker_channels: of the speaker embedding; 0 = one-hot.
+        spectrum: values per unit of the spectrum that the network also says (needs `channels`); 0 = none.
+
+    Attributes:
+        reach: units to either side of a unit that its conditioning depends on.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        speakers: int,
+        layers: int,
+        residual_channels: int,
+        channels: int = 0,
+        frames_per_unit: int = 1,
+        speaker_channels: int = 0,
+        spectrum: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_layers = layers
+        self.reach = 3 if channels else 0  # convolutions of window 3
+        if speaker_channels:
+            self.speaker = nn.Embedding(speakers, speaker_channels)
+        else:
+            self.speaker = nn.Embedding.from_pretrained(torch.eye(speakers), freeze=True)
+        self.network = Network(dim, self.speaker.embedding_dim, channels, frames_per_unit) if channels else None
+        self.spectrum = nn.Linear(channels, spectrum) if spectrum else None
+        self.from_latents = nn.Linear(channels or dim, layers * 2 * residual_channels)
+        self.from_speaker = nn.Linear(self.speaker.embedding_dim, layers * 2 * residual_channels, bias=False)
+
+    def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
+        voice = self.speaker(speaker)
+        if self.network is None:
+            return self._conditioning(latents, voice)
+        return self._conditioning(self.network.frames(self.network.context(latents, voice)), voice)
+
+    def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
+        assert self.network is not None and self.spectrum is not None
+        voice = self.speaker(speaker)
+        context = self.network.context(latents, voice)
+        spectrum = self.spectrum(context.transpose(1, 2))
+        return self._conditioning(self.network.frames(context), voice), spectrum
+
+    def _conditioning(self, frames: Tensor, voice: Tensor) -> Tensor:
+        """Frames `(batch, channels, F)`, voice `(batch, speaker channels)`."""
+        total = self.from_latents(frames.transpose(1, 2)) + self.from_speaker(voice)[:, None]  # (B, F, layers · 2R)
+        return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)
+
+
+class Network(nn.Module):
+    """Neighbouring latents and the speaker, seen together: what a unit sounds like depends on both."""
+
+    def __init__(self, dim: int, speaker_channels: int, channels: int, frames_per_unit: int) -> None:
+        super().__init__()
+        self.before = nn.Conv1d(dim, channels, 3, padding=1)
+        self.voice = nn.Linear(speaker_channels, channels, bias=False)
+        self.middle = nn.Conv1d(channels, channels, 3, padding=1)
+        self.split = nn.ConvTranspose1d(channels, channels, frames_per_unit, stride=frames_per_unit)
+        self.after = nn.Conv1d(channels, channels, 3, padding=1)
+        for layer, taps in ((self.before, 3), (self.middle, 3), (self.split, 1), (self.after, 3)):
+            _begin_as_loud(layer, taps * layer.in_channels)
+
+    def context(self, latents: Tensor, voice: Tensor) -> Tensor:
+        """`(batch, dim, units)`, `(batch, speaker channels)` → `(batch, channels, units)`."""
+        x = F.leaky_relu(self.before(latents) + self.voice(voice)[..., None], LEAK)
+        return x + F.leaky_relu(self.middle(x), LEAK)
+
+    def frames(self, context: Tensor) -> Tensor:
+        """`(batch, channels, units)` → `(batch, channels, frames)`."""
+        return self.after(F.leaky_relu(self.split(context), LEAK))
+
+
+def _begin_as_loud(layer: nn.Conv1d | nn.ConvTranspose1d, inputs: int) -> None:
+    """Begin with weights that keep the variance of activations (He et al. 2015). `inputs`: values an output sums.
+
+    A decoder that hears its latents faintly at first learns to do without, and the encoder gets faint gradients.
+    """
+    nn.init.normal_(layer.weight, std=nn.init.calculate_gain("leaky_relu", LEAK) / math.sqrt(inputs))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
