@@ -187,10 +187,19 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Fills the model from `model.safetensors`; every tensor must be there and fit."""
+    weights = load_tensors(folder)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{folder / WEIGHTS_FILE} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def load_tensors(folder: Path) -> dict[str, Tensor]:
+    """What `model.safetensors` holds, by name."""
     file = folder / WEIGHTS_FILE
     try:
-        model.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
