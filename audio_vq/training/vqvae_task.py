@@ -186,6 +186,7 @@ class VQVAETask:
                 "hours": round(corpus.hours, 4),
                 "speakers": len(corpus.speakers),
                 "loudness_db": corpus.header.settings.get("loudness_db"),
+                "voices": {name: corpus.header.speaker_info.get(name, {}) for name in corpus.speakers},
                 **self.listener.description(),
             },
             training=record,
