@@ -224,7 +224,9 @@ class TrainRun:
 
     data: str = "???"  # prepared corpus
     run: str = "???"  # folder of this run
-    init: str = ""  # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
+    init: str = (
+        ""  # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = setting(0, SEED)
@@ -238,6 +240,8 @@ class TrainRun:
                 f"train.crop_length={crop} is not a multiple of the model's hop length {hop} (strides "
                 f"{list(self.model.encoder.strides)}); give train.crop_length={max(hop, crop // hop * hop)}"
             )
+        if (self.train.warp or self.train.equaliser_db) and not self.model.encoder.filterbank:
+            raise UserError("train.warp and train.equaliser_db need model.encoder.filterbank: they change its output")
         spoken = self.train.spoken_length
         if spoken % hop or spoken > crop:
             raise UserError(

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.encoder import Encoder, Filterbank, Perturbation
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
-from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pitch import LIMIT
 
@@ -65,7 +65,7 @@ class ConditioningBits:
     """Bits per waveform sample (of bands: per class) when the decoder is given the truth, or something else.
 
     A decoder that ignores its latents needs the same bits whatever units it is given: `bits_shuffled − bits_true` is
-    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody else to compare with.
+    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody to compare with.
     """
 
     bits_true: float
@@ -81,9 +81,7 @@ class VQVAEModel(nn.Module):
     them. What the decoder reads, `(batch, dim + pitch channels, units)`, is made of codes by `lookup`.
     """
 
-    def __init__(
-        self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig
-    ) -> None:
+    def __init__(self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
@@ -110,7 +108,9 @@ class VQVAEModel(nn.Module):
     def lookup(self, codes: Tensor) -> Tensor:
         """What the decoder reads of codes `(batch, tracks, units)`."""
         groups = self.quantizer.groups
-        return self.with_pitch(self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None)
+        return self.with_pitch(
+            self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None
+        )
 
     def with_pitch(self, latents: Tensor, pitch: Tensor | None) -> Tensor:
         """What the decoder reads of latents and pitch classes."""
