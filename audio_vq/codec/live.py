@@ -8,7 +8,7 @@ import numpy as np
 
 from audio_vq.audio import StreamResampler, Waveform, at_rate
 from audio_vq.codec.codec import Codec
-from audio_vq.codec.decode import BLOCK_UNITS
+from audio_vq.codec.decode import block_units
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encoder import IncrementalEncoder
 from audio_vq.codec.source import FixedGain, RunningGain
@@ -42,7 +42,7 @@ def latency_of(codec: Codec, input_rate: int) -> Latency:
     return Latency(
         resampling=1000 * _resampling_seconds(input_rate, codec.sample_rate),
         encoder=1000 * codec.chunk_encoder.reach / codec.sample_rate,
-        block=unit * BLOCK_UNITS,
+        block=unit * block_units(codec.unit_rate_hz),
         decoder=unit * codec.network.wavenet.conditioner.reach,
     )
 
@@ -110,7 +110,7 @@ def _waveforms(
 
 def _block_by_block(codec: Codec, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
-    block = BLOCK_UNITS * codec.hop_length
+    block = block_units(codec.unit_rate_hz) * codec.hop_length
     ahead = codec.network.wavenet.conditioner.reach * codec.hop_length
     missing = block + ahead + codec.chunk_encoder.reach
     waiting: list[Waveform] = []
