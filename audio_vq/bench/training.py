@@ -44,6 +44,7 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
     context = {
         "batch": f"{train.batch_size} × {length} samples",
         "decoder": f"{config.wavenet.layers} layers, {config.wavenet.residual_channels} channels",
+        "bands": config.wavenet.bands,
     }
     best = max((name for name in steps if name not in (OURS, FLOAT32)), key=rates.median)
 
@@ -68,7 +69,7 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
         return build_vqvae(config, SPEAKERS)
 
     models = {name: fresh() for name in (PLAIN, FLOAT32, OURS)}
-    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet), config)
+    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet))
     models[OURS].wavenet.bfloat16_products = True
     if config.wavenet.kernel_size != 2:
         return models
@@ -77,8 +78,7 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
             model = fresh()
             precision = "bfloat16" if bfloat16 else "float32"
             name = f"F.linear over rows, {precision}{', torch.compile' if compile_it else ''}"
-            rows = RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it)
-            models[name] = with_decoder(model, rows, config)
+            models[name] = with_decoder(model, RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it))
     return models
 
 
@@ -91,14 +91,12 @@ def _works(step: Callable[[], float]) -> bool:
     return True
 
 
-def _noise(config: ModelConfig, batch_size: int, length: int) -> Heard:
-    """Clips of `length` samples, with whatever the model wants to know of their recordings."""
-    units = length // hop_length(config)
+def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
     return Heard(
-        waveform=0.1 * torch.randn(batch_size, length),
-        speaker=torch.arange(batch_size) % SPEAKERS,
-        mean=torch.zeros(batch_size, config.encoder.filterbank) if config.encoder.centred else None,
-        pitch=torch.randint(config.pitch, (batch_size, units)) if config.pitch else None,
+        waveform=0.1 * torch.randn(crops, length),
+        speaker=torch.arange(crops) % SPEAKERS,
+        mean=torch.zeros(crops, config.encoder.filterbank) if config.encoder.centred else None,
+        pitch=torch.randint(config.pitch, (crops, length // hop_length(config))) if config.pitch else None,
     )
 
 
