@@ -28,9 +28,9 @@ FRAME_LENGTH = TRACKER_RATE // FRAMES_PER_SECOND  # samples
 ACTIVE_RMS = 0.05
 QUIETEST_RMS = 1e-4  # -80 dB: what is softer is not brought to that level
 
-# The tracker can make use of 176 ms to each side. On 16 recordings of nine voices (78 s), frames whose voicing was that
-# of the whole recording's track, and voiced ones within half a semitone of it, by look-ahead:
-# 20 ms 98.2 and 99.3 %, 30 ms 98.4 and 99.5, 40 ms 98.8 and 99.6, 48 ms 99.1 and 99.7, 112 ms 99.9 and 100.
+# The tracker can make use of 176 ms to each side. On 16 recordings of several voices (78 s), frames whose voicing was
+# that of the whole recording's track, and voiced ones within half a semitone of it, by look-ahead:
+# 20 ms 98.2 and 99.3 %, 30 ms 98.4 and 99.5, 40 ms 98.8 and 99.6, 48 ms 99.1 and 99.7.
 # What it hears before a frame does not matter so much: 80 ms are as good as 176.
 LIVE_LOOK_AHEAD_SECONDS = 0.03
 LIVE_STEP_SECONDS = 0.04  # a frame comes this much later at most, since frames come in steps
