@@ -73,7 +73,7 @@ def _prior(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
         "unit_rate_hz": units["unit_rate_hz"],
         "codebook_size": units["codebook_size"],
         "bits_per_second": bits_per_second(units["codebook_size"], units["unit_rate_hz"]),
-        "parameters": _parameters(build_prior(config, units["codebook_size"], len(about.speakers))),
+        "parameters": _parameters(build_prior(config, units["track_sizes"], len(about.speakers))),
         "receptive_field_samples": config.context * units["hop_length"],
     }
 
