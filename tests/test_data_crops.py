@@ -9,6 +9,7 @@ from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import (
     AUDIO_FILE,
     CORPUS_FILE,
+    PITCH_FILE,
     UTTERANCES_FILE,
     CorpusHeader,
     PreparedCorpus,
@@ -23,12 +24,13 @@ LENGTHS = {"ann": [4000, 1000, 3000], "bob": [500, 500], "cid": [90]}
 
 def write_corpus(folder, lengths=LENGTHS, split="train"):
     """Utterance audio counts upwards through the whole file, so a sample says where it comes from."""
-    utterances, start = [], 0
+    utterances, start, frame = [], 0, 0
     for speaker, speaker_lengths in lengths.items():
         for index, length in enumerate(speaker_lengths):
             name = f"{speaker}_{index}"
-            utterances.append(Utterance(name, speaker, split, length, start, None, f"{name}.wav", 0.0))
+            utterances.append(Utterance(name, speaker, split, length, start, None, f"{name}.wav", 0.0, 0.0, frame))
             start += length
+            frame += -(-length // 10)
     header = CorpusHeader(
         corpus="folder",
         source="nowhere",
@@ -41,6 +43,7 @@ def write_corpus(folder, lengths=LENGTHS, split="train"):
     )
     folder.mkdir(exist_ok=True)
     (folder / AUDIO_FILE).write_bytes(np.arange(start).astype("<i2").tobytes())
+    (folder / PITCH_FILE).write_bytes(np.arange(frame).astype("<f4").tobytes())
     (folder / UTTERANCES_FILE).write_text("".join(utterance.to_json() for utterance in utterances))
     (folder / CORPUS_FILE).write_text(header.to_json())
     return PreparedCorpus.open(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import sawtooth
 
 import audio_vq.data.writer
 from audio_vq.data import prepare as preparing
@@ -21,6 +22,7 @@ from audio_vq.data.writer import CorpusWriter
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, active_rms
 from audio_vq.parallel import in_order
+from audio_vq.pitch import PitchRange, num_frames, track
 
 RATE = 8000
 PLAIN = Processing(sample_rate=RATE, trim_db=None, loudness_db=None)
@@ -94,6 +96,36 @@ def test_trimming_and_level_are_as_recorded(tmp_path):
     assert_same_sound(kept, original)
 
 
+def test_the_pitch_is_that_of_the_samples_as_they_are_stored(tmp_path):
+    for name, hertz in (("ann", 220.0), ("bob", 110.0)):
+        (tmp_path / "src" / name).mkdir(parents=True)
+        for number, seconds in enumerate((0.5, 0.8037)):
+            buzz = sawtooth(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+            soundfile.write(tmp_path / "src" / name / f"{number}.wav", 0.3 * buzz, RATE)
+    prepare(find_folder(tmp_path / "src"), tmp_path / "out", Processing(RATE), RULE, workers=1)
+    corpus = PreparedCorpus.open(tmp_path / "out")
+    for utterance in corpus.utterances:
+        pitch = corpus.pitch(utterance)
+        np.testing.assert_array_equal(pitch, track(corpus.waveform(utterance), RATE))
+        assert len(pitch) == -(-utterance.num_samples // 80)
+        assert np.median(pitch) == pytest.approx({"ann": 220, "bob": 110}[utterance.speaker], rel=0.02)
+    ranges = corpus.pitch_ranges()
+    of_ann = [corpus.pitch(each) for each in corpus.select("train") if each.speaker == "ann"]
+    assert ranges.keys() == {"ann", "bob"}
+    assert ranges["ann"] == PitchRange.of(np.concatenate(of_ann))
+
+
+def test_a_track_that_is_too_short_is_told_in_a_line(recordings, tmp_path):
+    prepare(find_folder(recordings), tmp_path / "out", PLAIN, RULE, workers=1)
+    file = tmp_path / "out" / "pitch.f32"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"pitch\.f32 is shorter"):
+        PreparedCorpus.open(tmp_path / "out")
+    file.unlink()
+    with pytest.raises(UserError, match=r"damaged.*pitch\.f32"):
+        PreparedCorpus.open(tmp_path / "out")
+
+
 def test_an_offset_changes_neither_trimming_nor_level(tmp_path):
     speech = np.concatenate([noise(1, 0, 5e-4), noise(1, 1, 0.1), noise(1, 2, 5e-4)])
     for name, offset in (("ann", 0.0), ("bob", 0.2)):
@@ -138,7 +170,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(recordings, tmp_path, monk
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("damage", ["torn line", "line without samples", "samples without line"])
+@pytest.mark.parametrize(
+    "damage",
+    ["torn line", "line without samples", "samples without line", "line without pitch", "pitch without line"],
+)
 def test_what_a_killed_run_left_half_written_is_cut_off(recordings, tmp_path, monkeypatch, damage):
     out = tmp_path / "out"
     prepare(find_folder(recordings), tmp_path / "whole", PLAIN, RULE, workers=1)
@@ -146,13 +181,20 @@ def test_what_a_killed_run_left_half_written_is_cut_off(recordings, tmp_path, mo
         interrupt_after(patch, 3)
         with pytest.raises(InterruptedRunError):
             prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
-    pcm, lines = out / "audio.pcm", out / audio_vq.data.writer.PARTIAL_FILE
-    if damage == "torn line":
-        lines.write_bytes(lines.read_bytes()[:-20])
-    elif damage == "line without samples":
-        pcm.write_bytes(pcm.read_bytes()[:-1001])
+    damaged = (
+        out
+        / {
+            "torn line": audio_vq.data.writer.PARTIAL_FILE,
+            "line without samples": "audio.pcm",
+            "samples without line": "audio.pcm",
+            "line without pitch": "pitch.f32",
+            "pitch without line": "pitch.f32",
+        }[damage]
+    )
+    if damage.endswith("without line"):
+        damaged.write_bytes(damaged.read_bytes() + b"\1" * 1001)
     else:
-        pcm.write_bytes(pcm.read_bytes() + b"\1" * 1001)
+        damaged.write_bytes(damaged.read_bytes()[:-21])
     prepare(find_folder(recordings), out, PLAIN, RULE, workers=1)
     assert content(out) == content(tmp_path / "whole")
 
@@ -269,8 +311,9 @@ def bursts(seconds, seed, phrase_seconds=2.6, pause_seconds=0.5):
 
 
 @pytest.fixture
-def talk(tmp_path):
-    """Two people, one long recording each, and nothing said about the text."""
+def talk(tmp_path, monkeypatch):
+    """Two people, one long recording each, and nothing said about the text; no time is spent on their pitch."""
+    monkeypatch.setattr(preparing, "track", lambda heard, rate: np.full(num_frames(len(heard), rate), len(heard), "f4"))
     for index, speaker in enumerate(("ann", "bob")):
         path = tmp_path / "talks" / speaker / "talk.wav"
         path.parent.mkdir(parents=True)
@@ -341,7 +384,7 @@ def test_a_second_run_in_the_same_folder_is_told(recordings, tmp_path):
     with CorpusWriter(out, {}, force=False), pytest.raises(UserError, match="another process is at work on the corpus"):
         prepare(find_folder(recordings), out, PLAIN, RULE, workers=1, force=True)
     prepare(find_folder(recordings), out, PLAIN, RULE, workers=1, force=True)
-    assert {path.name for path in out.iterdir()} == {"audio.pcm", "corpus.json", "utterances.jsonl"}
+    assert {path.name for path in out.iterdir()} == {"audio.pcm", "pitch.f32", "corpus.json", "utterances.jsonl"}
 
 
 def test_force_may_be_killed_at_any_moment(recordings, tmp_path, monkeypatch):
@@ -403,6 +446,7 @@ def test_names_that_are_not_utf8_do_no_harm(tmp_path):
         ({"speaker": ".."}, "line 2: speaker '..'"),
         ({"id": "a\0b"}, "line 2: id"),
         ({"start": -1}, "line 2, is damaged"),
+        ({"first_frame": -1}, "line 2, is damaged"),
         ({"num_samples": None}, "line 2, is damaged"),
         ({"speaker": "eve"}, "lacks the speakers"),
     ],

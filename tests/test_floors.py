@@ -14,6 +14,7 @@ FLOORS = (
     ("kernels",),
     ("config", "audio", "parallel"),
     ("discovery", "loudness", "units"),
+    ("pitch",),
     ("models",),
     ("codec",),
     ("data", "checkpoint"),

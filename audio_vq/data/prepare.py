@@ -1,4 +1,4 @@
-"""From recordings to a prepared corpus: read, resample, trim, level, cut, append."""
+"""From recordings to a prepared corpus: read, resample, trim, level, cut, track the pitch, append."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from audio_vq.audio import Trimmed, Waveform, read_audio, to_pcm16, trim_silence
+from audio_vq.audio import Trimmed, Waveform, from_pcm16, read_audio, to_pcm16, trim_silence
 from audio_vq.data.corpora.recordings import Recording, RecordingSet, distinct
-from audio_vq.data.pauses import pieces
+from audio_vq.data.pauses import Piece, pieces
 from audio_vq.data.prepared import SPLITS, CorpusHeader, Skipped, SplitSize, Utterance
 from audio_vq.data.splits import UNASSIGNED, assign_splits
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 from audio_vq.parallel import in_order
+from audio_vq.pitch import track
 from audio_vq.progress import progress_bar
 
 SILENT_PEAK = 0.001  # -60 dB: some 30 steps of 16 bits, no speech can be heard in it
@@ -105,19 +106,23 @@ def process(recording: Recording, processing: Processing) -> list[Spoken | Skipp
     gain = 1.0
     if processing.loudness_db is not None:
         gain = LoudnessMeter().add(whole.waveform).gain(processing.loudness_db)
-    spoken = Spoken(
-        id=recording.id,
-        speaker=recording.speaker,
-        samples=to_pcm16(whole.waveform * np.float32(gain)),
-        source=recording.source,
-        text=recording.text,
-        split=recording.split,
-        offset_seconds=whole.offset_samples / rate,
-        gain_db=20 * math.log10(gain),
-    )
-    if recording.text:
-        return [spoken]
-    return list(_cut(spoken, whole.waveform, processing)) or [Skipped(recording.source, "nothing but pauses")]
+    levelled = to_pcm16(whole.waveform * np.float32(gain))
+    cuts = [("", Piece(0, len(levelled)))] if recording.text else _cuts(whole.waveform, processing)
+    spoken = [
+        Spoken(
+            id=recording.id + suffix,
+            speaker=recording.speaker,
+            samples=levelled[piece.start : piece.stop],
+            pitch=track(from_pcm16(levelled[piece.start : piece.stop]), rate),
+            source=recording.source,
+            text=recording.text,
+            split=recording.split,
+            offset_seconds=(whole.offset_samples + piece.start) / rate,
+            gain_db=20 * math.log10(gain),
+        )
+        for suffix, piece in cuts
+    ]
+    return spoken or [Skipped(recording.source, "nothing but pauses")]
 
 
 def _trimmed(waveform: Waveform, processing: Processing) -> Trimmed:
@@ -126,27 +131,22 @@ def _trimmed(waveform: Waveform, processing: Processing) -> Trimmed:
     return trim_silence(waveform, processing.sample_rate, processing.trim_db, processing.trim_margin_seconds)
 
 
-def _cut(spoken: Spoken, waveform: Waveform, processing: Processing) -> Iterator[Spoken]:
-    """The pieces of a long recording, those without those that hold nothing but a pause; a short one as it is.
+def _cuts(waveform: Waveform, processing: Processing) -> Iterator[tuple[str, Piece]]:
+    """The pieces of a long recording, and what tells their names apart; a short one as it is.
 
-    `waveform` is what `spoken.samples` were made of.
+    Pieces that hold nothing but a pause are left out.
     """
     rate = processing.sample_rate
     found = pieces(waveform, rate)
     if len(found) == 1:
-        yield spoken
+        yield "", found[0]
         return
     audible = np.abs(waveform).max() * 10 ** (-PAUSE_DB / 20)
     for number, piece in enumerate(found, 1):
         trimmed = _trimmed(waveform[piece.start : piece.stop], processing)
         start, length = piece.start + trimmed.offset_samples, len(trimmed.waveform)
         if np.abs(trimmed.waveform).max() >= audible and length >= SHORTEST_SECONDS * rate:
-            yield replace(
-                spoken,
-                id=f"{spoken.id}-{number:03d}",
-                samples=spoken.samples[start : start + length],
-                offset_seconds=spoken.offset_seconds + start / rate,
-            )
+            yield f"-{number:03d}", Piece(start, start + length)
 
 
 def append_all(

@@ -1,7 +1,8 @@
-"""A prepared corpus on disk: `corpus.json`, `utterances.jsonl` and `audio.pcm`.
+"""A prepared corpus on disk: `corpus.json`, `utterances.jsonl`, `audio.pcm` and `pitch.f32`.
 
-`audio.pcm` holds little-endian 16-bit samples of all utterances, one after another. It is mapped, never
-loaded, so a crop costs a few pages however long the corpus is.
+`audio.pcm` holds little-endian 16-bit samples of all utterances, one after another, `pitch.f32` the F0 of
+their frames (`audio_vq.pitch`), little-endian float32. Both are mapped, never loaded, so a crop costs a few pages
+however long the corpus is.
 """
 
 import json
@@ -18,13 +19,16 @@ from audio_vq.audio import Waveform, at_rate, from_pcm16
 from audio_vq.codec.source import Source
 from audio_vq.errors import UserError
 from audio_vq.files import safe_name
+from audio_vq.pitch import F0, PitchRange, num_frames
 
 FORMAT = "audio-vq prepared corpus"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CORPUS_FILE = "corpus.json"  # written last: its presence means finished
 UTTERANCES_FILE = "utterances.jsonl"
 AUDIO_FILE = "audio.pcm"
 PCM_DTYPE = np.dtype("<i2")
+PITCH_FILE = "pitch.f32"
+PITCH_DTYPE = np.dtype("<f4")
 BLOCK_SAMPLES = 1 << 18  # of an utterance that is read in blocks
 SPLITS = ("train", "valid", "test")
 
@@ -40,6 +44,7 @@ class Utterance:
     source: str  # path of the recording, relative to its corpus
     offset_seconds: float  # where it begins in the recording
     gain_db: float = 0.0  # by which it was made louder
+    first_frame: int = 0  # in pitch.f32
 
     def to_json(self) -> str:
         """Its line of utterances.jsonl; `text` is there only where it is known."""
@@ -55,7 +60,7 @@ class Utterance:
         utterance = cls(**{"text": None} | {key: content[key] for key in _names(cls) if key in content})
         safe_name(utterance.id, "id")
         safe_name(utterance.speaker, "speaker")
-        if min(utterance.start, utterance.num_samples) < 0:
+        if min(utterance.start, utterance.num_samples, utterance.first_frame) < 0:
             raise ValueError("a negative place in the audio")
         return utterance
 
@@ -144,12 +149,15 @@ class PreparedCorpus:
         utterances = _read_utterances(folder / UTTERANCES_FILE)
         try:
             samples = (folder / AUDIO_FILE).stat().st_size // PCM_DTYPE.itemsize
+            frames = (folder / PITCH_FILE).stat().st_size // PITCH_DTYPE.itemsize
         except OSError as error:
             raise UserError(f"{folder} is a damaged prepared corpus ({error}); prepare it again") from error
         if unknown := {utterance.speaker for utterance in utterances} - set(header.speakers):
             raise UserError(f"{folder}/{CORPUS_FILE} lacks the speakers {sorted(unknown)}; prepare the corpus again")
         if any(utterance.start + utterance.num_samples > samples for utterance in utterances):
             raise UserError(f"{folder}/{AUDIO_FILE} is shorter than its utterances; prepare the corpus again")
+        if any(each.first_frame + num_frames(each.num_samples, header.sample_rate) > frames for each in utterances):
+            raise UserError(f"{folder}/{PITCH_FILE} is shorter than its utterances; prepare the corpus again")
         if sample_rate is not None and header.sample_rate != sample_rate:
             raise UserError(
                 f"{folder} was prepared at {header.sample_rate} Hz, expected {sample_rate} Hz; "
@@ -207,9 +215,25 @@ class PreparedCorpus:
             raise ValueError(f"samples {start} to {end} of {utterance.num_samples} in {utterance.id}")
         return from_pcm16(self._pcm[utterance.start + start : utterance.start + end])
 
+    def pitch(self, utterance: Utterance) -> F0:
+        """F0 of an utterance in Hz, `(frames,)`, 0 where unvoiced."""
+        end = utterance.first_frame + num_frames(utterance.num_samples, self.sample_rate)
+        return np.array(self._f0[utterance.first_frame : end], np.float32)
+
+    def pitch_ranges(self) -> dict[str, PitchRange]:
+        """The pitch range of every speaker, over the training utterances; a neutral one where there are none."""
+        tracks: dict[str, list[F0]] = {speaker: [np.zeros(0, np.float32)] for speaker in self.speakers}
+        for utterance in self.select("train"):
+            tracks[utterance.speaker].append(self.pitch(utterance))
+        return {speaker: PitchRange.of(np.concatenate(found)) for speaker, found in tracks.items()}
+
     @cached_property
     def _pcm(self) -> npt.NDArray[np.int16]:
         return np.memmap(self.folder / AUDIO_FILE, dtype=PCM_DTYPE, mode="r")
+
+    @cached_property
+    def _f0(self) -> F0:
+        return np.memmap(self.folder / PITCH_FILE, dtype=PITCH_DTYPE, mode="r")
 
 
 def corpus_sources(corpus: PreparedCorpus, utterances: Iterable[Utterance]) -> list[Source]:

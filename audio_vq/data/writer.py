@@ -1,9 +1,9 @@
 """Writes a prepared corpus so that it can be stopped at any moment and gone on with.
 
-While it grows there are `audio.pcm` and `utterances.partial.jsonl`: first a line with the settings, then
+While it grows there are `audio.pcm`, `pitch.f32` and `utterances.partial.jsonl`: first a line with the settings, then
 one line per recording, with its utterances (several where it was cut) or the reason why it was skipped. A line
-follows its samples. Going on means: keep the complete lines, cut `audio.pcm` after the last one's samples. The
-bytes are then the same.
+follows its samples and their pitch. Going on means: keep the complete lines, cut the other two after what the last
+one names. The bytes are then the same.
 """
 
 import errno
@@ -22,6 +22,8 @@ from audio_vq.data.prepared import (
     AUDIO_FILE,
     CORPUS_FILE,
     PCM_DTYPE,
+    PITCH_DTYPE,
+    PITCH_FILE,
     UTTERANCES_FILE,
     CorpusHeader,
     Skipped,
@@ -30,6 +32,7 @@ from audio_vq.data.prepared import (
 from audio_vq.data.splits import UNASSIGNED
 from audio_vq.errors import UserError
 from audio_vq.files import LOCK_FILE, atomic_write_text, locked
+from audio_vq.pitch import F0, num_frames
 
 PARTIAL_FILE = "utterances.partial.jsonl"
 
@@ -41,6 +44,7 @@ class Spoken:
     id: str
     speaker: str
     samples: npt.NDArray[np.int16]  # (time,)
+    pitch: F0  # (frames,), of these samples
     source: str
     text: str | None = None
     split: str | None = None  # where the corpus names one
@@ -55,7 +59,7 @@ class CorpusWriter:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, force: bool) -> None:
-        """Open a new or an unfinished corpus.
+        """Open a new or an unfinished corpus; `sample_rate` is among the settings.
 
         Raises:
             UserError: a finished corpus or one begun with other settings, without `force`; a folder that
@@ -66,7 +70,7 @@ class CorpusWriter:
         self.skipped: list[Skipped] = []
         self._settings = json.loads(json.dumps(settings))  # as it will be read back
         self.done = 0  # recordings that have been dealt with
-        self._samples = 0  # written so far
+        self._samples, self._frames = 0, 0  # written so far
         refuse_to_overwrite(folder, force=force)
         with explained(folder), ExitStack() as lock:
             lock.enter_context(locked(folder, "the corpus"))
@@ -78,6 +82,7 @@ class CorpusWriter:
             if not self._lines.tell():
                 self._write_line({"settings": self._settings})
             self._pcm: BinaryIO = (folder / AUDIO_FILE).open("ab")
+            self._pitch: BinaryIO = (folder / PITCH_FILE).open("ab")
             self._lock = lock.pop_all()
 
     def __enter__(self) -> Self:
@@ -90,6 +95,7 @@ class CorpusWriter:
     def _close_files(self) -> None:
         with explained(self.folder):
             self._pcm.close()
+            self._pitch.close()
             self._lines.close()
 
     def add(self, *parts: Spoken | Skipped) -> None:
@@ -98,17 +104,20 @@ class CorpusWriter:
         Raises:
             UserError: the disk is full or may not be written.
         """
-        start = self._samples
+        samples, frames = self._samples, self._frames
         entries: list[Utterance | Skipped] = []
         with explained(self.folder):
             for part in parts:
                 if isinstance(part, Spoken):
-                    entries.append(_utterance(part, start))
-                    start += len(part.samples)
+                    entries.append(_utterance(part, samples, frames))
+                    samples += len(part.samples)
+                    frames += len(part.pitch)
                     self._pcm.write(part.samples.astype(PCM_DTYPE).tobytes())
+                    self._pitch.write(part.pitch.astype(PITCH_DTYPE).tobytes())
                 else:
                     entries.append(part)
             self._pcm.flush()
+            self._pitch.flush()
             self._write_line({"recording": [_as_json(entry) for entry in entries]})
         self._take(entries)
 
@@ -135,23 +144,23 @@ class CorpusWriter:
 
     def _resume(self) -> None:
         """Read what an interrupted writer left, and cut off what it did not complete."""
-        pcm, partial = self.folder / AUDIO_FILE, self.folder / PARTIAL_FILE
+        pcm, pitch, partial = (self.folder / name for name in (AUDIO_FILE, PITCH_FILE, PARTIAL_FILE))
         if not partial.exists():
             return
-        available = pcm.stat().st_size // PCM_DTYPE.itemsize if pcm.exists() else 0
-        kept = 0  # bytes of complete lines whose samples are there
+        samples, frames = _items(pcm, PCM_DTYPE), _items(pitch, PITCH_DTYPE)
+        kept = 0  # bytes of complete lines whose samples and pitch are there
         with partial.open("rb") as file:
             for raw in file:
-                if not raw.endswith(b"\n") or not self._take_line(raw, available):
+                if not raw.endswith(b"\n") or not self._take_line(raw, samples, frames):
                     break
                 kept += len(raw)
-        with partial.open("ab") as file:
-            file.truncate(kept)
-        with pcm.open("ab") as file:
-            file.truncate(self._samples * PCM_DTYPE.itemsize)
+        sizes = (kept, self._samples * PCM_DTYPE.itemsize, self._frames * PITCH_DTYPE.itemsize)
+        for path, size in zip((partial, pcm, pitch), sizes, strict=True):
+            with path.open("ab") as file:
+                file.truncate(size)
 
-    def _take_line(self, raw: bytes, available: int) -> bool:
-        """Take over a line of an earlier run; False where it is torn, or its samples never reached the disk."""
+    def _take_line(self, raw: bytes, samples: int, frames: int) -> bool:
+        """Take over a line of an earlier run; False where it is torn, or names more than reached the disk."""
         try:
             line = json.loads(raw)
             entries = [_from_json(entry) for entry in line.get("recording", ())]
@@ -160,9 +169,11 @@ class CorpusWriter:
         if "settings" in line:
             self._refuse_other_settings(line["settings"])
             return True
-        samples = [entry.start + entry.num_samples for entry in entries if isinstance(entry, Utterance)]
-        if max(samples, default=0) > available:
-            return False
+        for entry in entries:
+            if isinstance(entry, Utterance) and (
+                entry.start + entry.num_samples > samples or entry.first_frame + self._frames_of(entry) > frames
+            ):
+                return False
         self._take(entries)
         return True
 
@@ -173,8 +184,12 @@ class CorpusWriter:
             if isinstance(entry, Utterance):
                 self.utterances.append(entry)
                 self._samples += entry.num_samples
+                self._frames += self._frames_of(entry)
             else:
                 self.skipped.append(entry)
+
+    def _frames_of(self, utterance: Utterance) -> int:
+        return num_frames(utterance.num_samples, self._settings["sample_rate"])
 
     def _refuse_other_settings(self, earlier: Mapping[str, Any]) -> None:
         names = sorted(earlier.keys() | self._settings.keys())
@@ -187,11 +202,15 @@ class CorpusWriter:
 
     def _start_anew(self) -> None:
         (self.folder / PARTIAL_FILE).write_bytes(b"")  # first what says: begun, ours
-        for name in (CORPUS_FILE, UTTERANCES_FILE, AUDIO_FILE):
+        for name in (CORPUS_FILE, UTTERANCES_FILE, AUDIO_FILE, PITCH_FILE):
             (self.folder / name).unlink(missing_ok=True)
 
 
-def _utterance(spoken: Spoken, start: int) -> Utterance:
+def _items(path: Path, dtype: np.dtype[Any]) -> int:
+    return path.stat().st_size // dtype.itemsize if path.exists() else 0
+
+
+def _utterance(spoken: Spoken, start: int, first_frame: int) -> Utterance:
     return Utterance(
         id=spoken.id,
         speaker=spoken.speaker,
@@ -202,6 +221,7 @@ def _utterance(spoken: Spoken, start: int) -> Utterance:
         source=spoken.source,
         offset_seconds=round(spoken.offset_seconds, 6),
         gain_db=round(spoken.gain_db, 2),
+        first_frame=first_frame,
     )
 
 

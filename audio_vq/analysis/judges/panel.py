@@ -88,7 +88,7 @@ class Panel:
 
 def require_judges() -> None:
     """Raises UserError that says what to install, where a judge is missing."""
-    for package in (*PACKAGES, "webrtcvad", "onnxruntime", "requests"):
+    for package in (*PACKAGES, "webrtcvad", "requests"):
         require_package(package, "judges")
 
 

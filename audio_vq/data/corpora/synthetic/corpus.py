@@ -91,7 +91,8 @@ def _spoken(speakers: Iterator[list[Rendered]], alignments: Path) -> Iterator[li
                 (alignments / name).mkdir(parents=True, exist_ok=True)
                 # half a file does no harm: it is written again before its utterance is in the corpus
                 (alignments / name / f"{identity}.lab").write_text(format_lab(rendered.intervals))
-            yield [Spoken(identity, name, rendered.samples, source=f"{name}/{identity}", text=rendered.line.text)]
+            source, text = f"{name}/{identity}", rendered.line.text
+            yield [Spoken(identity, name, rendered.samples, rendered.pitch, source, text)]
 
 
 def format_lab(intervals: Sequence[PhoneInterval]) -> str:

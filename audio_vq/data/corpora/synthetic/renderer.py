@@ -1,4 +1,4 @@
-"""One voice speaks its sentences: samples and phone segments, exact to the sample."""
+"""One voice speaks its sentences: samples, pitch and phone segments, exact to the sample."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from audio_vq.audio import Waveform, from_pcm16, to_pcm16
 from audio_vq.data.corpora.synthetic.voices import Voice
 from audio_vq.espeak import SILENCE, STOPS, Espeak, Speech, arpabet
 from audio_vq.loudness import normalise_loudness
+from audio_vq.pitch import F0, track
 
 MARGIN_SECONDS = 0.1  # of silence at both ends
 QUIET = 3  # 16-bit steps: what espeak-ng leaves in a closure or pause
@@ -61,6 +62,7 @@ class Rendered:
     line: Line
     voice: Voice
     samples: npt.NDArray[np.int16]  # (time,)
+    pitch: F0  # (frames,)
     intervals: tuple[PhoneInterval, ...]  # contiguous, from 0 to the duration
 
 
@@ -81,7 +83,8 @@ def render(script: Script) -> list[Rendered]:
         noise = np.random.default_rng([script.seed, number, index]).standard_normal(len(waveform), np.float32)
         samples = to_pcm16(waveform + np.float32(10 ** (ROOM_NOISE_DB / 20)) * noise)
         intervals = _intervals(segments, ratio, len(samples), script.sample_rate)
-        rendered.append(Rendered(line, voice, samples, intervals))
+        pitch = track(from_pcm16(samples), script.sample_rate)
+        rendered.append(Rendered(line, voice, samples, pitch, intervals))
     return rendered
 
 
