@@ -96,10 +96,10 @@ class UnitPrior:
         return list(drawn[:, 0] if len(self.network.track_sizes) == 1 else drawn)
 
     def _check_prompt(self, prompt: Units) -> None:
-        sizes = np.array(self.network.track_sizes)
+        sizes = self.network.track_sizes
         expected = "(units,)" if len(sizes) == 1 else f"({len(sizes)}, units)"
         code = np.atleast_2d(prompt)
-        if len(code) != len(sizes) or prompt.ndim != (1 if len(sizes) == 1 else 2) or code.size == 0:
+        if len(code) != len(sizes) or prompt.ndim != min(len(sizes), 2) or code.size == 0:
             raise UserError(f"a prompt of shape {prompt.shape}; expected a code of {expected}, at least one unit")
-        if code.min() < 0 or (code >= sizes[:, None]).any():
-            raise UserError(f"a prompt with units from {code.min()} to {code.max()}; tracks have {tuple(sizes)} values")
+        if code.min() < 0 or (code.max(1) >= sizes).any():
+            raise UserError(f"a prompt with units from {code.min()} to {code.max()}; its tracks have {sizes} values")
