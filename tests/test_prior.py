@@ -14,6 +14,7 @@ from audio_vq.config import PriorConfig, TrainConfig
 from audio_vq.data.prepared import CorpusHeader, PreparedCorpus, SplitSize, Utterance
 from audio_vq.errors import UserError
 from audio_vq.models.prior import build_prior, rotary, rotate
+from audio_vq.training import prior_task
 from audio_vq.training.ngrams import Ngrams, ngram_bits
 from audio_vq.training.prior_task import PriorTask, encode_splits
 from audio_vq.training.unit_crops import LEAD_IN, NOT_SCORED, UnitCrops
@@ -460,5 +461,27 @@ def test_checkpoint_says_which_units_it_is_for(tmp_path):
     assert info.kind == "prior"
     assert PriorConfig(**info.config).context == 32
     assert info.speakers == ("s0", "s1", "s2")
-    expected = {"codebook_size": K, "unit_rate_hz": 4000.0, "context": 32, "fingerprint": "one"}
+    expected = {"codebook_size": K, "track_sizes": [K], "unit_rate_hz": 4000.0, "context": 32, "fingerprint": "one"}
     assert expected.items() <= info.data.items()
+
+
+def test_a_task_of_several_tracks(tmp_path, monkeypatch):
+    """Bits are sums over tracks, in training as in validation; those of speech that says nothing are log2 of sizes."""
+
+    def encoded(*_):
+        return tuple(
+            tuple(SimpleNamespace(units=random_codes(1, 30 + i, THREE, seed=i)[0].numpy(), speaker="s1") for i in part)
+            for part in (range(8), range(8, 12))
+        )
+
+    monkeypatch.setattr(prior_task, "encode_splits", encoded)
+    codec = Codec()
+    codec.track_sizes = THREE
+    task = make_task(tmp_path, codec, gradient_accumulation=2)
+    valid = task.validate(task.network.eval()).record["valid"]
+    assert valid["bits_per_track"] == pytest.approx(np.log2(THREE), abs=0.1)
+    assert valid["bits_per_unit"] == pytest.approx(sum(valid["bits_per_track"]), abs=5e-5)
+    assert valid["unigram_bits"] == pytest.approx(np.log2(THREE).sum(), abs=0.5)
+    parts = list(task.losses(task.network, 0, 0))
+    assert np.mean([part.bits.item() for part in parts]) == pytest.approx(valid["bits_per_unit"], abs=0.2)
+    assert task.info({}).data["track_sizes"] == list(THREE)
