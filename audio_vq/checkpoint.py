@@ -22,10 +22,18 @@ from torch import Tensor, nn
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
 
-FORMAT = "audio_vq checkpoint 1"
+FORMATS = "audio_vq checkpoint"
+FORMAT = f"{FORMATS} 2"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 KINDS = ("vqvae", "prior")
-PRIOR_DATA = ("codebook_size", "unit_rate_hz", "sample_rate", "hop_length", "fingerprint")  # of the units it models
+PRIOR_DATA = {  # of the units it models
+    "codebook_size": int,
+    "track_sizes": list,
+    "unit_rate_hz": int | float,
+    "sample_rate": int,
+    "hop_length": int,
+    "fingerprint": str,
+}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
@@ -91,8 +99,8 @@ def _refuse_other_content(folder: Path) -> None:
 
 def _is_checkpoint(folder: Path) -> bool:
     try:
-        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["format"].startswith(FORMATS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -146,6 +154,10 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{file} is not valid JSON ({error}); the checkpoint is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        if str(found).startswith(FORMATS):
+            raise UserError(
+                f"{folder} is of another version of audio_vq ({found}; this one reads {FORMAT}): train anew"
+            )
         raise UserError(f"{file} is not an audio_vq checkpoint (format {found!r}, expected {FORMAT!r})")
     info = CheckpointInfo(
         kind=_entry(file, content, "kind", str),
@@ -158,8 +170,8 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{folder} holds a {info.kind}, expected a {kind or ' or a '.join(KINDS)}")
     if not info.speakers or not all(isinstance(name, str) for name in info.speakers):
         raise UserError(f"{file}: 'speakers' should be a list of names; the checkpoint is damaged")
-    for name in PRIOR_DATA if info.kind == "prior" else ():
-        _entry(file, info.data, name, str if name == "fingerprint" else int | float)
+    for name, expected in PRIOR_DATA.items() if info.kind == "prior" else ():
+        _entry(file, info.data, name, expected)
     return info
 
 

@@ -357,6 +357,9 @@ class Codec:
     sample_rate, hop_length, codebook_size, unit_rate_hz = 16000, 4, K, 4000.0
     track_sizes = ONE
     loudness_db = None  # as recorded
+    network = SimpleNamespace(
+        quantizer=SimpleNamespace(groups=1), encoder=SimpleNamespace(centred=False), pitch_classes=0
+    )
 
     def __init__(self, fingerprint="one"):
         self.fingerprint = fingerprint
@@ -373,14 +376,14 @@ class Codec:
     def chunk_encoder(self):
         return self
 
-    def cut(self, blocks):
+    def cut(self, blocks, _):
         waveform = np.concatenate(list(blocks))
         self.encoded += 1
         yield SimpleNamespace(waveform=waveform, recording_samples=len(waveform))
 
     def encode(self, chunks, _):
         for chunk in chunks:
-            yield chunk, SimpleNamespace(units=self.units_of(chunk.waveform))
+            yield chunk, SimpleNamespace(units=self.units_of(chunk.waveform)[None])
 
 
 def second_order(rng, length):
