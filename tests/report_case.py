@@ -11,6 +11,7 @@ from audio_vq.analysis.measures.phones import LabelledUnits, frame_centres, labe
 from audio_vq.data.prepare import SplitRule, complete
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.data.writer import CorpusWriter, Spoken
+from audio_vq.pitch import num_frames
 from audio_vq.units import usage
 
 RATE, HOP, DIM = 16000, 320, 6
@@ -87,16 +88,15 @@ def metrics(phones, codebook_size: int, used: int) -> dict:
 
 
 def write_corpus(folder: Path, rng, utterances: int) -> PreparedCorpus:
-    with CorpusWriter(folder / "corpus", {}, force=False) as writer:
+    with CorpusWriter(folder / "corpus", {"sample_rate": RATE}, force=False) as writer:
         for number in range(utterances):
             speaker = SPEAKERS[number % len(SPEAKERS)]
             name = f"{speaker}_{number:02d}"
             labels = ["SIL", *rng.choice(PHONES[1:], size=10), "SIL"]
             boundaries = np.cumsum([0.0, *rng.uniform(0.06, 0.2, size=len(labels))])
             samples = (3000 * rng.standard_normal(int(boundaries[-1] * RATE))).astype(np.int16)
-            writer.add(
-                Spoken(name, speaker, samples, f"{name}.wav", f"</script> sentence {number}", offset_seconds=0.0)
-            )
+            pitch, sentence = np.zeros(num_frames(len(samples), RATE), np.float32), f"</script> sentence {number}"
+            writer.add(Spoken(name, speaker, samples, pitch, f"{name}.wav", sentence, offset_seconds=0.0))
             write_alignment(folder / "phones" / speaker / f"{name}.lab", Alignment(boundaries, tuple(labels)))
         settings = {"sample_rate": RATE}
         complete(writer, SplitRule(), corpus="folder", source="noise", settings=settings, speaker_info={})
