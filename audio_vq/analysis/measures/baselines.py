@@ -17,7 +17,7 @@ NEIGHBOURS = 2  # units either side that the probe of units sees
 
 @dataclass(frozen=True, eq=False)
 class MfccKmeans:
-    """A code of as many groups as the model's: K centres of standardised MFCC, K of what these leave over, …"""
+    """A code of as many groups as the model's: K centres of standardised MFCC, then K of what is left over."""
 
     centres: np.ndarray  # (groups, K, 39)
     mean: np.ndarray  # (39,)

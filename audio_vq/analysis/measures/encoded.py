@@ -33,6 +33,10 @@ class EncodedUtterance:
     def num_units(self) -> int:
         return self.units.shape[1]
 
+    def latents_of(self, group: int) -> np.ndarray:
+        """The channels that this group's units stand for, `(num_units, dim / groups)`."""
+        return np.split(self.latents, len(self.units), axis=1)[group]
+
     @property
     def tracks(self) -> np.ndarray:
         """All that the code holds, `(tracks, num_units)`: units of each group, then pitch."""
