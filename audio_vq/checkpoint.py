@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
 
-FORMAT = "audio_vq checkpoint 1"
+FORMATS = "audio_vq checkpoint"
+FORMAT = f"{FORMATS} 2"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 KINDS = ("vqvae", "prior")
 PRIOR_DATA = ("codebook_size", "unit_rate_hz", "sample_rate", "hop_length", "fingerprint")  # of the units it models
@@ -91,8 +92,8 @@ def _refuse_other_content(folder: Path) -> None:
 
 def _is_checkpoint(folder: Path) -> bool:
     try:
-        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["format"].startswith(FORMATS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -146,6 +147,10 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{file} is not valid JSON ({error}); the checkpoint is damaged") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        if str(found).startswith(FORMATS):
+            raise UserError(
+                f"{folder} is of another version of audio_vq ({found}; this one reads {FORMAT}): train anew"
+            )
         raise UserError(f"{file} is not an audio_vq checkpoint (format {found!r}, expected {FORMAT!r})")
     info = CheckpointInfo(
         kind=_entry(file, content, "kind", str),

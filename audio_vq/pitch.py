@@ -4,8 +4,10 @@ F0 is in Hz, float32 `(frames,)`, 0 where unvoiced; frame i is centred at (i + 0
 (Nieradzik 2025), a small network whose weights come with its package.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,8 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 550.0  # of speaking voices
 VOICED = 0.5  # confidence from which a frame is voiced
 TRACKER_RATE = 16000  # Hz
 TRACKER_HOP = 256  # samples; the tracker's frame i is centred at sample 256 i
+FRAMES_BEFORE, FRAMES_BEHIND = 11, 10  # of the tracker, that it hears before and after one
+WINDOW_FRAMES = 1500  # of the tracker, found at a time
 FRAME_LENGTH = TRACKER_RATE // FRAMES_PER_SECOND  # samples
 # The tracker hears differently at other levels: 3 % of the frames change their voicing 20 dB below this, 25 % at 40 dB.
 ACTIVE_RMS = 0.05
@@ -30,6 +34,8 @@ QUIETEST_RMS = 1e-4  # -80 dB: what is softer is not brought to that level
 
 LIVE_LOOK_AHEAD_SECONDS = 0.03
 LIVE_STEP_SECONDS = 0.04  # a frame comes this much later at most, since frames come in steps
+# After so long the F0 of a moment is known: it may lie between two frames, of which the later one ends 15 ms after it.
+LIVE_LAG_SECONDS = 1.5 * HOP_SECONDS + LIVE_LOOK_AHEAD_SECONDS + LIVE_STEP_SECONDS
 LIVE_CONTEXT_SECONDS = 0.08  # that the tracker hears before a frame
 
 USUAL_SPREAD = 3.0  # semitones, of read speech
@@ -52,9 +58,40 @@ def track(waveform: Waveform, sample_rate: int) -> F0:
     Raises:
         UserError: a sample rate that is not that of a recording.
     """
-    heard = np.concatenate([np.zeros(0, np.float32), *at_rate([waveform], sample_rate, TRACKER_RATE)])
-    frames = np.arange(num_frames(len(waveform), sample_rate))
-    return _tracked(heard, LoudnessMeter().add(heard), frames)
+    heard = list(at_rate([waveform], sample_rate, TRACKER_RATE))
+    meter = LoudnessMeter()
+    for block in heard:
+        meter.add(block)
+    return track_blocks(heard, meter.active_rms(), num_frames(len(waveform), sample_rate))
+
+
+def track_blocks(blocks: Iterable[Waveform], active_rms: float, frames: int) -> F0:
+    """As `track`, so many frames of a recording that comes in blocks and need not lie in memory.
+
+    Its blocks, of any length, are at the tracker's rate and have no offset; `active_rms` is that of all of them.
+    """
+    gain = np.float32(ACTIVE_RMS / max(active_rms, QUIETEST_RMS))
+    found = [
+        np.where(result.confidence >= VOICED, result.pitch_hz, 0.0)[first : first + WINDOW_FRAMES].astype(np.float32)
+        for window, first in _windows(gain * block for block in blocks)
+        for result in [_tracker().detect(window, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)]
+    ]
+    return _at(np.concatenate(found), (2 * np.arange(frames) + 1) * FRAME_LENGTH / (2 * TRACKER_HOP))
+
+
+def _windows(blocks: Iterable[Waveform]) -> Iterator[tuple[Waveform, int]]:
+    """A recording in windows of `WINDOW_FRAMES` of the tracker's frames, on a grid, with what it hears around them.
+
+    Each comes with the number of frames before its own. Behind the last one are two frames of silence.
+    """
+    step, before, behind = (each * TRACKER_HOP for each in (WINDOW_FRAMES, FRAMES_BEFORE, FRAMES_BEHIND))
+    held, first = np.zeros(0, np.float32), 0  # frames of `held` that an earlier window had
+    for block in chain(blocks, [np.zeros(2 * TRACKER_HOP, np.float32)]):
+        held = np.concatenate([held, block])
+        while len(held) >= first * TRACKER_HOP + step + behind:
+            yield held[: first * TRACKER_HOP + step + behind], first
+            held, first = held[first * TRACKER_HOP + step - before :], FRAMES_BEFORE
+    yield held, first
 
 
 def _tracked(waveform: Waveform, meter: LoudnessMeter, frames: npt.NDArray[np.int64], start: int = 0) -> F0:

@@ -6,7 +6,6 @@ units = model.encode(waveform, sample_rate)
 audio = model.decode(units, speaker="p226")
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,18 +29,27 @@ from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encode import encode_sources
-from audio_vq.codec.encoder import IncrementalEncoder
+from audio_vq.codec.incremental import LiveEncoder
+from audio_vq.codec.melody import Melody, contour
 from audio_vq.codec.sampler import choose_precision
-from audio_vq.codec.source import Source, array_source
+from audio_vq.codec.source import FixedGain, Source, array_source
+from audio_vq.codec.statistics import UNKNOWN, RecordingStatistics
 from audio_vq.codec.streaming import StreamState, WaveformStream, stream_of
 from audio_vq.config import ModelConfig
 from audio_vq.errors import UserError
-from audio_vq.models.vqvae import ConditioningBits, VQVAEModel, build_vqvae
-from audio_vq.units import Units
+from audio_vq.models.vqvae import ConditioningBits, Heard, VQVAEModel, build_vqvae
+from audio_vq.pitch import F0, PitchRange
+from audio_vq.units import Units, bits_per_second
+
+Temperature = float | tuple[float, ...]  # one number, or one per band
 
 
 class VQVAE:
-    """A trained VQ-VAE. Units are int64 arrays `(time,)`, waveforms float32 arrays `(time,)` in [−1, 1]."""
+    """A trained VQ-VAE. Waveforms are float32 arrays `(time,)` in [−1, 1].
+
+    Units are int64 arrays: `(time,)` of a model with one track, else `(tracks, time)`, a row for each group of the
+    codebook and pitch classes last.
+    """
 
     def __init__(
         self,
@@ -55,8 +63,13 @@ class VQVAE:
         self.config = config
         self.info = info
         self.device = torch.device(device)
-        # the decoder's weights when it samples on a CPU
-        self.codec = Codec(self.network, info.data.get("loudness_db"), choose_precision(precision))
+        self.codec = Codec(
+            self.network,
+            info.data.get("loudness_db"),
+            choose_precision(precision),  # of the decoder's weights when it samples on a CPU
+            _mean_spectrum(info),
+            _pitch_ranges(info),
+        )
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: str = "auto") -> "VQVAE":
@@ -95,8 +108,22 @@ class VQVAE:
         return self.network.quantizer.codebook_size
 
     @property
+    def groups(self) -> int:
+        return self.network.quantizer.groups
+
+    @property
+    def pitch_classes(self) -> int:
+        """0 of a model without pitch."""
+        return self.network.pitch_classes
+
+    @property
+    def track_sizes(self) -> tuple[int, ...]:
+        """How many values each track of the units may have."""
+        return self.network.track_sizes
+
+    @property
     def codebook(self) -> npt.NDArray[np.float32]:
-        """The vectors that units stand for, `(codebook_size, dim)`."""
+        """The vectors that units stand for, `(groups, codebook_size, dim / groups)`."""
         return self.network.quantizer.codebook.detach().float().cpu().numpy()
 
     @property
@@ -105,7 +132,14 @@ class VQVAE:
 
     @property
     def bits_per_second(self) -> float:
-        return math.log2(self.codebook_size) * self.unit_rate_hz
+        """Of all tracks, each at fixed length."""
+        return sum(bits_per_second(size, self.unit_rate_hz) for size in self.track_sizes)
+
+    @property
+    def temperature(self) -> Temperature:
+        """At which the model is sampled where nothing else is said."""
+        given = self.info.data.get("temperature", 1.0)
+        return tuple(given) if isinstance(given, list) else given
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -113,7 +147,7 @@ class VQVAE:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies encoder and codebook: a prior fits the units of one fingerprint only."""
+        """Identifies encoder, codebook and pitch classes: a prior fits the units of one fingerprint only."""
         return self.codec.fingerprint
 
     @property
@@ -137,8 +171,9 @@ class VQVAE:
     def encode(self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True) -> Units:
         """Units of a recording: ceil(num_samples / hop_length) of them, at the model's sample rate.
 
-        A recording has the same units alone or inside a longer one, except within the encoder's reach of its ends, and
-        the same as an array and as a file. For many recordings see `audio_vq.codec.encode`.
+        They are the same as an array and as a file. Of a model that wants to know nothing of a recording as a whole, it
+        has the same units alone or inside a longer one, except within the encoder's reach of its ends. For many
+        recordings see `audio_vq.codec.encode`.
 
         Args:
             waveform: `(time,)` in [−1, 1]; what exceeds it is scaled down.
@@ -151,23 +186,43 @@ class VQVAE:
         (encoding,) = encode_sources(self.codec, [_source(waveform, sample_rate)], match_level=match_level)
         return encoding.sequence.units
 
-    def encode_stream(self, blocks: Iterable[Waveform], gain: float = 1.0) -> Iterator[int]:
-        """Units of a recording that is still going on, each as soon as it is certain; those of `encode` in the end.
+    def statistics(
+        self, waveform: Waveform | Tensor, sample_rate: int, match_level: bool = True
+    ) -> RecordingStatistics:
+        """What is known of a recording as a whole when it is encoded; arguments as for `encode`."""
+        (encoding,) = encode_sources(self.codec, [_source(waveform, sample_rate)], match_level=match_level)
+        return encoding.statistics
+
+    def encode_stream(
+        self, blocks: Iterable[Waveform], gain: float = 1.0, statistics: RecordingStatistics = UNKNOWN
+    ) -> Iterator[int | Units]:
+        """Units of a recording that is still going on, each as soon as it is certain: numbers, or arrays `(tracks,)`.
+
+        They are those of `encode` in the end, where the model wants to know nothing of a recording as a whole, or is
+        told it; else running estimates stand for it, renewed with every block. Pitch comes from a tracker that hears
+        30 ms ahead, and so may differ here and there.
 
         Args:
             blocks: of any length, at the model's sample rate. They are read one at a time and may be late.
             gain: in place of level matching, which would have to know the whole recording.
+            statistics: of the recording, where they are known.
         """
-        encoder = IncrementalEncoder(self.codec.chunk_encoder)
+        encoder = LiveEncoder(self.codec, FixedGain(gain), statistics)
         for block in at_rate(blocks, self.sample_rate, self.sample_rate):
-            yield from encoder.feed(block * np.float32(gain)).tolist()
-        yield from encoder.finish().tolist()
+            yield from _one_by_one(encoder.feed(block))
+        yield from _one_by_one(encoder.finish())
+
+    def sampling_options(
+        self, temperature: Temperature | None = None, top_p: float = 1.0, seed: int = 0
+    ) -> SamplingOptions:
+        """How to draw, at the model's own temperature where none is given. Raises UserError for what is impossible."""
+        return SamplingOptions(self.temperature if temperature is None else temperature, top_p, seed)
 
     def decode(
         self,
         units: Units | Sequence[int],
         speaker: str,
-        temperature: float = 1.0,
+        temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
     ) -> Waveform:
@@ -182,7 +237,7 @@ class VQVAE:
         self,
         units: Sequence[Units | Sequence[int]],
         speakers: Sequence[str],
-        temperature: float = 1.0,
+        temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
         streams: Sequence[int] | None = None,
@@ -194,26 +249,29 @@ class VQVAE:
         streams = [0] * len(units) if streams is None else streams
         if not len(units) == len(speakers) == len(streams):
             raise UserError(f"{len(units)} unit sequences, {len(speakers)} speakers and {len(streams)} streams")
-        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        options = self.sampling_options(temperature, top_p, seed)
         voices = [self.speaker_index(name) for name in speakers]
         ended = dict(decode_each(self.codec, units, voices, options, streams))
         return [ended[index] for index in range(len(units))]
 
     def decode_stream(
         self,
-        units: Iterable[int],
+        units: Iterable[int | Units],
         speaker: str,
-        temperature: float = 1.0,
+        temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
     ) -> Iterator[Waveform]:
-        """As `decode`, in blocks as they are made, from units that may arrive late.
+        """As `decode`, in blocks as they are made, from units that may arrive late, as `encode_stream` gives them.
 
         A block holds `BLOCK_UNITS` units (`codec/decode.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
         stream = self.stream(speaker, temperature, top_p, seed)
-        yield from stream.blocks(int(self.codec.checked([unit])[0]) for unit in units)
+        for unit in units:
+            block = stream.push(self.codec.checked(np.asarray(unit)[..., None]))
+            if len(block):
+                yield block
         last = stream.finish()
         if len(last):
             yield last
@@ -221,7 +279,7 @@ class VQVAE:
     def stream(
         self,
         speaker: str,
-        temperature: float = 1.0,
+        temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
         state: StreamState | None = None,
@@ -230,8 +288,9 @@ class VQVAE:
 
         With `state` the other arguments are the state's.
         """
-        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
-        return stream_of(self.codec, self.speaker_index(speaker), options, state)
+        return stream_of(
+            self.codec, self.speaker_index(speaker), self.sampling_options(temperature, top_p, seed), state
+        )
 
     def convert(
         self,
@@ -239,21 +298,50 @@ class VQVAE:
         sample_rate: int,
         speaker: str,
         seed: int = 0,
-        temperature: float = 1.0,
+        temperature: Temperature | None = None,
         top_p: float = 1.0,
+        pitch: float = 0.0,
+        flat: bool = False,
     ) -> Waveform:
         """Says what a recording says in another speaker's voice; same duration, at the model's sample rate.
 
         The samples are those of `audio-vq convert`, which cuts long recordings in pauses to speak the pieces at once.
+        Of models with pitch, `pitch` shifts the melody by semitones and `flat` makes it a monotone.
+
+        Raises:
+            UserError: no waveform, unknown speaker, impossible sampling options, a melody for a model without pitch.
         """
-        options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+        options = self.sampling_options(temperature, top_p, seed)
         wanted = Conversion(_source(waveform, sample_rate), (self.speaker_index(speaker),))
-        (converted,) = convert_all(self.codec, [wanted], options)
+        (converted,) = convert_all(self.codec, [wanted], options, Melody(pitch, flat))
         return converted.waveform
 
-    def conditioning_bits(self, waveforms: Tensor, speakers: Tensor) -> ConditioningBits:
+    def contour(self, units: Units, speaker: str) -> F0:
+        """F0 in Hz `(num_units,)` that units ask of a speaker's voice, 0 where unvoiced.
+
+        Raises:
+            UserError: the model has no pitch, an unknown speaker, units of another model.
+        """
+        return contour(self.codec, units, self.speaker_index(speaker))
+
+    def conditioning_bits(self, heard: Heard) -> ConditioningBits:
         """What units and speaker are worth to the decoder; see `VQVAEModel.conditioning_bits`."""
-        return self.network.conditioning_bits(waveforms.to(self.device), speakers.to(self.device), len(self.speakers))
+        return self.network.conditioning_bits(heard.to(self.device), len(self.speakers))
+
+
+def _mean_spectrum(info: CheckpointInfo) -> npt.NDArray[np.float32] | None:
+    mean = info.data.get("mean_spectrum")
+    return None if mean is None else np.array(mean, np.float32)
+
+
+def _pitch_ranges(info: CheckpointInfo) -> tuple[PitchRange, ...]:
+    ranges = info.data.get("pitch_ranges", {})
+    return tuple(PitchRange(*ranges[name]) for name in info.speakers) if ranges else ()
+
+
+def _one_by_one(units: Units) -> Iterator[int | Units]:
+    """Numbers of one track, else what stands side by side `(tracks,)`."""
+    yield from units.tolist() if units.ndim == 1 else units.T
 
 
 def _source(waveform: Waveform | Tensor, sample_rate: int) -> Source:

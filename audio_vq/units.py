@@ -1,6 +1,8 @@
 """Pure functions on unit sequences, and the files that hold them.
 
-A unit sequence is an integer array `(time,)`.
+A unit sequence is an integer array `(time,)`. The code of a recording is one such sequence, or several side by side
+`(tracks, time)`: the units of each group, and pitch classes last, of models that have them. Statistics are of one
+track.
 """
 
 import io
@@ -18,7 +20,7 @@ import numpy.typing as npt
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_bytes, atomic_write_text, safe_name
 
-Units = npt.NDArray[np.int64]  # (time,)
+Units = npt.NDArray[np.int64]  # (time,), or (tracks, time) where there are several
 
 _FIELDS = ("id", "speaker", "sample_rate", "hop_length", "num_samples", "fingerprint")  # all but the units
 _MOST = 2**31  # no codebook is larger
@@ -35,6 +37,18 @@ class UnitSequence:
     num_samples: int  # of the waveform, so that decoding can end where the recording did
     units: Units
     fingerprint: str = ""  # of the encoder and codebook that made them; empty where unknown
+    has_pitch: bool = False  # whether the last track holds pitch classes
+
+    @property
+    def groups(self) -> Units:
+        """`(groups, time)`: all tracks but pitch."""
+        tracks = np.atleast_2d(self.units)
+        return tracks[:-1] if self.has_pitch else tracks
+
+    @property
+    def pitch(self) -> Units | None:
+        """Pitch classes `(time,)`, 0 where unvoiced."""
+        return self.units[-1] if self.has_pitch else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,12 @@ class UnitsJournal:
 
 
 def _json_line(sequence: UnitSequence) -> str:
-    return json.dumps(vars(sequence) | {"units": sequence.units.tolist()}, ensure_ascii=False) + "\n"
+    record = {name: getattr(sequence, name) for name in _FIELDS}
+    groups, pitch = sequence.groups, sequence.pitch
+    record["units"] = groups.tolist() if len(groups) > 1 else groups[0].tolist()
+    if pitch is not None:
+        record["pitch"] = pitch.tolist()
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def _parse_line(place: str, line: str) -> UnitSequence:
@@ -171,7 +190,8 @@ def _sequence(place: str, record: dict[str, Any]) -> UnitSequence:
         sample_rate=_whole_number(place, record, "sample_rate", least=1),
         hop_length=_whole_number(place, record, "hop_length", least=1),
         num_samples=_whole_number(place, record, "num_samples", least=0),
-        units=_unit_array(place, record.get("units")),
+        units=_tracks(place, record),
+        has_pitch="pitch" in record,
         fingerprint=_text(place, {"fingerprint": "", **record}, "fingerprint"),
     )
 
@@ -206,17 +226,41 @@ def _whole_number(place: str, record: dict[str, Any], key: str, least: int) -> i
     return value
 
 
-def _unit_array(place: str, value: Any) -> np.ndarray:
+def _tracks(place: str, record: dict[str, Any]) -> Units:
+    """`units`, a list or a list per group, with `pitch` below them where there is one."""
+    units = record.get("units")
+    in_groups = isinstance(units, list) and len(units) > 0 and isinstance(units[0], list)
+    tracks = [_track(place, "units", group) for group in units] if in_groups else [_track(place, "units", units)]
+    if "pitch" in record:
+        tracks.append(_track(place, "pitch", record["pitch"]))
+    lengths = [len(track) for track in tracks]
+    if len(set(lengths)) > 1:
+        raise UserError(f"{place}: groups of units and pitch are {lengths} long; expected one length")
+    return np.stack(tracks) if len(tracks) > 1 else tracks[0]
+
+
+def _track(place: str, name: str, value: Any) -> Units:
     if not isinstance(value, list) or not all(type(unit) is int and 0 <= unit < _MOST for unit in value):
-        raise UserError(f"{place}: units must be a list of whole numbers from 0")
+        raise UserError(f"{place}: {name} must be a list of whole numbers from 0 (units: or a list of such, per group)")
     return np.array(value, dtype=np.int64)
 
 
 def _npz_bytes(sequences: tuple[UnitSequence, ...]) -> bytes:
-    """Every field as one array over the sequences; units laid end to end."""
+    """Every field as one array over the sequences; `units` and `pitch` laid end to end.
+
+    Raises:
+        UserError: sequences of different models, which have other tracks.
+    """
+    if len({(len(each.groups), each.has_pitch) for each in sequences}) > 1:
+        raise UserError("units of models with different groups or pitch do not go into one .npz; write .jsonl")
     arrays: dict[str, Any] = {name: np.array([getattr(each, name) for each in sequences]) for name in _FIELDS}
-    arrays["lengths"] = np.array([each.units.size for each in sequences])
-    arrays["units"] = np.concatenate([np.zeros(0, np.int64), *(each.units for each in sequences)])
+    arrays["lengths"] = np.array([each.units.shape[-1] for each in sequences])
+    empty = np.zeros((1, 0), np.int64)
+    groups = np.concatenate([each.groups for each in sequences] or [empty], axis=1)
+    arrays["units"] = groups if len(groups) > 1 else groups[0]
+    pitch = [each.pitch for each in sequences if each.pitch is not None]
+    if pitch:
+        arrays["pitch"] = np.concatenate(pitch)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -228,15 +272,13 @@ def _read_npz(path: Path) -> tuple[UnitSequence, ...]:
         raise UserError(not_ours)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            columns = [arrays[name].tolist() for name in _FIELDS]
-            ends = np.cumsum(arrays["lengths"].astype(np.int64))
-            units = [each.tolist() for each in np.split(arrays["units"], ends[:-1])]
+            columns = {name: arrays[name].tolist() for name in _FIELDS}
+            ends = np.cumsum(arrays["lengths"].astype(np.int64))[:-1]
+            for name in ("units", "pitch") if "pitch" in arrays else ("units",):
+                columns[name] = [each.tolist() for each in np.split(arrays[name], ends, axis=-1)]
     except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise UserError(not_ours) from error
-    records = [dict(zip(_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
+    # of no sequences, numpy makes one empty part
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=False)]
     places = (f"{path}, sequence {number}" for number in range(1, len(records) + 1))
-    sequences = [
-        _sequence(place, {**record, "units": each})
-        for place, record, each in zip(places, records, units, strict=False)  # of none, numpy makes one empty part
-    ]
-    return _distinct(path, sequences)
+    return _distinct(path, (_sequence(*each) for each in zip(places, records, strict=True)))

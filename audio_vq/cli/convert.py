@@ -22,6 +22,7 @@ from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.codec.drawing import SamplingOptions
+    from audio_vq.codec.melody import Melody
     from audio_vq.codec.source import Source
     from audio_vq.pretrained import VQVAE
 
@@ -33,8 +34,12 @@ def convert(
     ],
     to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.")],
     out: OutFolder,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     top_p: TopP = 1.0,
+    pitch: Annotated[
+        float, typer.Option("--pitch", help="Shift the melody by so many semitones; of models with pitch.")
+    ] = 0.0,
+    flat: Annotated[bool, typer.Option("--flat", help="Speak in a monotone; of models with pitch.")] = False,
     seed: Seed = 0,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -58,10 +63,10 @@ def convert(
 
     Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
     """
-    from audio_vq.codec.drawing import SamplingOptions
+    from audio_vq.codec.melody import Melody
     from audio_vq.pretrained import VQVAE
 
-    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
+    melody = Melody(pitch, flat)
     targets = list(dict.fromkeys(to))
     if live:
         if len(inputs) != 1:
@@ -69,18 +74,23 @@ def convert(
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
         model = VQVAE.from_pretrained(checkpoint, device, precision)
-        run_live(model, listened, targets[0], options, file)
+        options = model.sampling_options(temperature, top_p, seed)
+        run_live(model, listened, targets[0], options, melody, file)
         return
     if PIPE in (out, *inputs):
         raise UserError("- means stdin or stdout, which need --live")
     faults = Faults()
     results = _planned(inputs, targets, out, faults)
     model = VQVAE.from_pretrained(checkpoint, device, precision)
+    melody.check(model.codec)
+    options = model.sampling_options(temperature, top_p, seed)
     total = len(results) + faults.count
-    comments = {each.file: made_with(model, options, each.speaker, each.source.version) for each in results}
+    comments = {
+        each.file: made_with(model, options, each.speaker, each.source.version, pitch, flat) for each in results
+    }
     wanted = still_to_make(comments, force)
     with told_how_to_go_on(out, comments):
-        _convert(model, [each for each in results if each.file in wanted], options, comments, faults)
+        _convert(model, [each for each in results if each.file in wanted], options, melody, comments, faults)
     faults.end(total)
 
 
@@ -116,7 +126,12 @@ def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) 
 
 
 def _convert(
-    model: "VQVAE", results: list[Result], options: "SamplingOptions", comments: dict[Path, str], faults: Faults
+    model: "VQVAE",
+    results: list[Result],
+    options: "SamplingOptions",
+    melody: "Melody",
+    comments: dict[Path, str],
+    faults: Faults,
 ) -> None:
     """Writes the files."""
     from audio_vq.audio import write_audio
@@ -133,7 +148,7 @@ def _convert(
                 raise fault
             faults.add(str(fault))
 
-        for made in convert_all(model.codec, conversions, options, on_fault=leave_out):
+        for made in convert_all(model.codec, conversions, options, melody, on_fault=leave_out):
             file = files[made.conversion][made.speaker]
             write_audio(file, made.waveform, model.sample_rate, comments[file])
             show(file)

@@ -21,7 +21,7 @@ def decode(
     units: Annotated[Path, typer.Argument(metavar="UNITS", help="Units file from `encode`, .jsonl or .npz.")],
     speaker: Annotated[str, typer.Option(help="Voice to speak them in.")],
     out: OutFolder,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     top_p: TopP = 1.0,
     seed: Seed = 0,
     precision: Precision = "auto",
@@ -32,16 +32,15 @@ def decode(
 
     Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
     """
-    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
     from audio_vq.units import read_units
 
-    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     sequences = read_units(units)
     if not sequences:
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = result_files(out, [Path(sequence.id) for sequence in sequences])
     model = VQVAE.from_pretrained(checkpoint, device, precision)
+    options = model.sampling_options(temperature, top_p, seed)
     for sequence in sequences:
         _check_fits(model, sequence, units)
     comments = {

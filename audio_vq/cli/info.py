@@ -39,20 +39,25 @@ def _vqvae(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
     from audio_vq.checkpoint import config_from
     from audio_vq.config import ModelConfig
     from audio_vq.models.gaussian import build_gaussian_vae
-    from audio_vq.models.vqvae import build_vqvae
+    from audio_vq.models.vqvae import VQVAEModel, build_vqvae
     from audio_vq.units import bits_per_second
 
     config = config_from(ModelConfig, about.config, folder / "config.json")
     has_units = config.bottleneck == "quantized"
     network = (build_vqvae if has_units else build_gaussian_vae)(config, len(about.speakers))
-    unit_rate, codebook_size = config.sample_rate / network.hop_length, config.quantizer.codebook_size
+    unit_rate = config.sample_rate / network.hop_length
+    sizes = network.track_sizes if isinstance(network, VQVAEModel) else ()
     return {
         "sample_rate": config.sample_rate,
         "hop_length": network.hop_length,
         "unit_rate_hz": unit_rate,
         "bottleneck": config.bottleneck,
-        "codebook_size": codebook_size if has_units else None,
-        "bits_per_second": bits_per_second(codebook_size, unit_rate) if has_units else None,
+        "codebook_size": config.quantizer.codebook_size if has_units else None,
+        "groups": config.quantizer.groups if has_units else None,
+        "pitch": config.pitch,
+        "bits_per_second": sum(bits_per_second(size, unit_rate) for size in sizes) if has_units else None,
+        "bands": config.wavenet.bands,
+        "temperature": about.data.get("temperature", 1.0),
         "parameters": _parameters(network),
         "receptive_field_samples": network.wavenet.receptive_field,
         "encoder_reach_samples": network.encoder.reach,

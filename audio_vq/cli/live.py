@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from audio_vq.audio import Waveform
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.codec.follow import Ending
+    from audio_vq.codec.melody import Melody
     from audio_vq.pretrained import VQVAE
 
 PIPE = Path("-")
@@ -63,14 +64,18 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
     return file
 
 
-def run_live(model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOptions", out: Path) -> None:
+def run_live(
+    model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOptions", melody: "Melody", out: Path
+) -> None:
     """Writes the conversion as it is made. Ctrl-C ends the input; what was heard by then is finished first."""
     from audio_vq.codec.follow import ended_by_interrupt
+    from audio_vq.codec.incremental import LiveEncoder
     from audio_vq.codec.live import convert_live
     from audio_vq.codec.source import FixedGain, RunningGain
     from audio_vq.codec.wav import PcmReader
 
-    gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain(live.gain_db)
+    gain = RunningGain(model.loudness_db) if live.gain_db is None else FixedGain.of_decibels(live.gain_db)
+    encoder = LiveEncoder(model.codec, gain)
 
     def say(message: str) -> None:
         print(f"audio-vq: to {speaker}; {message}", file=sys.stderr)
@@ -78,7 +83,7 @@ def run_live(model: "VQVAE", live: LiveInput, speaker: str, options: "SamplingOp
     with ended_by_interrupt() as ending:
         reader = PcmReader(live.sample_rate or model.sample_rate, grows=live.path != PIPE)
         voice = model.speaker_index(speaker)
-        blocks = convert_live(model.codec, live.pieces(ending), voice, options, gain, reader, say)
+        blocks = convert_live(model.codec, live.pieces(ending), voice, options, encoder, reader, say, melody)
         seconds = _write(blocks, out, model.sample_rate) / model.sample_rate
     say(f"{seconds:.1f} seconds converted")
     if out != PIPE:

@@ -10,7 +10,13 @@ from audio_vq.errors import UserError
 Checkpoint = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
 ]
-Temperature = Annotated[float, typer.Option(help="Divides the logits; below 1 is cleaner and duller.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        help="Divides the logits; below 1 is cleaner and duller. Default: the model's own, see info.",
+        show_default=False,
+    ),
+]
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**64 - 1, help="Of the random numbers; the same seed gives the same result.")

@@ -88,7 +88,8 @@ def folder(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.csv", help="Table with the header path,speaker[,text][,split][,sentence]; paths relative to SRC."
+            metavar="FILE.csv",
+            help="Table with the header path,speaker[,text][,split][,sentence]; paths relative to SRC.",
         ),
     ] = None,
     sample_rate: SampleRate = 16000,

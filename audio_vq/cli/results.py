@@ -71,6 +71,7 @@ def made_with(model: "VQVAE", options: "SamplingOptions", speaker: str, *what: o
         codec.fingerprint,
         codec.decoder_fingerprint,
         codec.loudness_db,
+        [dataclasses.asdict(each) for each in codec.pitch_ranges[voice : voice + 1]],
         dataclasses.asdict(options),
         *what,
     ]

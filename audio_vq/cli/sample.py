@@ -30,7 +30,7 @@ def sample(
     out: OutFolder,
     seconds: Annotated[float, typer.Option(help="Duration of each sample.")] = 3.0,
     count: Annotated[int, typer.Option(help="How many.")] = 4,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     top_p: TopP = 1.0,
     seed: Seed = 0,
     precision: Precision = "auto",
@@ -43,7 +43,6 @@ def sample(
     """
     from audio_vq.audio import write_audio
     from audio_vq.codec.decode import decode_each
-    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.files import safe_name
     from audio_vq.pretrained import VQVAE
     from audio_vq.unit_prior import UnitPrior
@@ -51,14 +50,14 @@ def sample(
 
     if not 1 <= count <= MOST_SAMPLES:
         raise UserError(f"--count {count}; expected 1 to {MOST_SAMPLES}")
-    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     names = [Path(f"{safe_name(speaker, 'speaker')}_{number}") for number in range(1, count + 1)]
     files = result_files(out, names)
     units_file = out.with_suffix(".jsonl") if files == [out] else out / "units.jsonl"
     model = VQVAE.from_pretrained(checkpoint, device, precision)
+    options = model.sampling_options(temperature, top_p, seed)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
-    drawn = unit_prior.sample(speaker, seconds, count, seed, temperature, top_p)
+    drawn = unit_prior.sample(speaker, seconds, count, seed, 1.0 if temperature is None else temperature, top_p)
     comments = {
         file: made_with(model, options, speaker, number, units.tolist())
         for number, (file, units) in enumerate(zip(files, drawn, strict=True))
@@ -67,14 +66,14 @@ def sample(
     left = [number for number, file in enumerate(files) if file in wanted]
     if len(left) == len(files):  # else the units there are these
         refuse_existing([units_file], force)
-    samples = model.hop_length * len(drawn[0])
-    write_units(
-        units_file,
-        [
-            UnitSequence(name.name, speaker, model.sample_rate, model.hop_length, samples, units, model.fingerprint)
-            for name, units in zip(names, drawn, strict=True)
-        ],
-    )
+    samples = model.hop_length * drawn[0].shape[-1]
+    about = speaker, model.sample_rate, model.hop_length, samples
+    has_pitch = model.pitch_classes > 0
+    sequences = [
+        UnitSequence(name.name, *about, units, model.fingerprint, has_pitch)
+        for name, units in zip(names, drawn, strict=True)
+    ]
+    write_units(units_file, sequences)
     voices = [model.speaker_index(speaker)] * len(left)
     with told_how_to_go_on(out, comments):
         for index, audio in decode_each(model.codec, [drawn[number] for number in left], voices, options, left):

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audio_vq.audio import Waveform
 from audio_vq.codec.encoder import ChunkEncoder
 from audio_vq.codec.sampler import Precision
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import VQVAEModel
+from audio_vq.pitch import PitchRange
 from audio_vq.units import Units
 
 
@@ -21,6 +23,8 @@ class Codec:
     network: VQVAEModel
     loudness_db: float | None = None  # of the training corpus, to which recordings are brought; None: as recorded
     precision: Precision = "auto"  # of the decoder's weights when it samples on a CPU
+    mean_spectrum: Waveform | None = None  # (filters,) of the training corpus: what is expected of an unheard recording
+    pitch_ranges: tuple[PitchRange, ...] = ()  # of each speaker
 
     @property
     def sample_rate(self) -> int:
@@ -40,8 +44,10 @@ class Codec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies encoder and codebook: units fit models of one fingerprint only."""
-        return _digest({"encoder": self.network.encoder, "quantizer": self.network.quantizer})
+        """Identifies encoder, codebook and pitch classes: units fit models of one fingerprint only."""
+        encoder, quantizer = self.network.encoder, self.network.quantizer
+        kind = "encoder, centred" if encoder.centred else "encoder"
+        return _digest({kind: encoder, f"quantizer, pitch {self.network.pitch_classes}": quantizer})
 
     @cached_property
     def decoder_fingerprint(self) -> str:
@@ -50,24 +56,30 @@ class Codec:
         return _digest({f"{device} {self.precision}": self.network.wavenet})
 
     def lookup(self, units: Units | Sequence[int]) -> Tensor:
-        """Codebook vectors `(dim, num_units)`. Raises UserError for units that are not the codebook's."""
-        quantizer = self.network.quantizer
-        array = torch.from_numpy(self.checked(units)).to(quantizer.codebook.device)
-        return quantizer.lookup(array[None])[0]
+        """What the decoder reads of units, `(channels, num_units)`. Raises UserError as `checked`."""
+        tracks = np.atleast_2d(self.checked(units))
+        return self.network.lookup(torch.from_numpy(tracks)[None].to(self.network.quantizer.codebook.device))[0]
 
     def checked(self, units: Units | Sequence[int]) -> Units:
-        """Raises UserError for units that are not the codebook's."""
-        array = np.asarray(units)
-        if array.ndim != 1 or array.size == 0:
-            raise UserError(f"units of shape {array.shape}; expected a sequence of at least one")
+        """Units of this model: `(time,)` where it has one track, else `(tracks, time)`.
+
+        Raises:
+            UserError: another shape, no units, or units that are not the codebook's.
+        """
+        array, sizes = np.asarray(units), self.network.track_sizes
+        wanted = f"({len(sizes)} tracks, time)" if len(sizes) > 1 else "(time,)"
+        if array.size == 0 or array.shape[:-1] != (() if len(sizes) == 1 else (len(sizes),)):
+            raise UserError(f"units of shape {array.shape}; this model's are {wanted}, at least one long")
         if not np.issubdtype(array.dtype, np.integer):
             raise UserError(f"units of type {array.dtype}; expected whole numbers")
-        size = self.network.quantizer.codebook_size
-        if array.min() < 0 or array.max() >= size:
-            raise UserError(
-                f"units from {array.min()} to {array.max()} do not fit a codebook of {size} (0 to {size - 1}); "
-                "they come from another model"
-            )
+        for number, (track, size) in enumerate(zip(np.atleast_2d(array), sizes, strict=True)):
+            if track.min() < 0 or track.max() >= size:
+                is_pitch = number == self.network.quantizer.groups
+                name, what = ("pitch classes", "a pitch") if is_pitch else ("units", "a codebook")
+                raise UserError(
+                    f"{name} from {track.min()} to {track.max()} do not fit {what} of {size} (0 to {size - 1}); "
+                    "they come from another model"
+                )
         return array.astype(np.int64)
 
 

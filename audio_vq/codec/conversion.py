@@ -16,6 +16,7 @@ from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encode import Encoding, OnFault, encode_sources
+from audio_vq.codec.melody import AS_IT_IS, Melody
 from audio_vq.codec.source import Source
 from audio_vq.loudness import ACTIVE_RANGE_DB, FRAME_LENGTH, LoudnessMeter
 from audio_vq.units import Units
@@ -59,6 +60,7 @@ def convert_all(
     codec: Codec,
     conversions: Sequence[Conversion],
     options: SamplingOptions,
+    melody: Melody = AS_IT_IS,
     *,
     threads: int | None = None,
     on_fault: OnFault | None = None,
@@ -66,19 +68,23 @@ def convert_all(
     """Yields results as they end; each is what it would be alone.
 
     `threads` are those of a CPU, as many as torch has by default; `on_fault` as for `encode_sources`.
+
+    Raises:
+        UserError: another melody than the recordings' is wanted of a model without pitch.
     """
+    melody.check(codec)
     threads = threads or torch.get_num_threads()
     batch: list[_Piece] = []
-    for pieces in _pieces(codec, conversions, threads, on_fault):
+    for pieces in _pieces(codec, conversions, melody, threads, on_fault):
         batch += pieces
-        if sum(len(piece.units) for piece in batch) / codec.unit_rate_hz >= BATCH_SECONDS:
+        if sum(piece.units.shape[-1] for piece in batch) / codec.unit_rate_hz >= BATCH_SECONDS:
             yield from _speak(codec, batch, options, threads)
             batch = []
     yield from _speak(codec, batch, options, threads)
 
 
 def _pieces(
-    codec: Codec, conversions: Sequence[Conversion], threads: int, on_fault: OnFault | None
+    codec: Codec, conversions: Sequence[Conversion], melody: Melody, threads: int, on_fault: OnFault | None
 ) -> Iterator[list[_Piece]]:
     # by the object, not its id: ids may be equal, and of recordings that cannot be read nothing comes
     numbers = {id(conversion.source): number for number, conversion in enumerate(conversions)}
@@ -88,13 +94,11 @@ def _pieces(
         if sequence.num_samples > LONG_SECONDS * codec.sample_rate:
             least = PIECE_SECONDS * codec.unit_rate_hz
             cuts = cuts_in_pauses(encoding.meter, codec.hop_length, codec.network.wavenet.receptive_field, least)
-        parts = np.split(sequence.units, cuts)
-        conversion = numbers[id(encoding.source)]
-        yield [
-            _Piece(conversion, speaker, number, len(parts), part, encoding)
-            for speaker in conversions[conversion].speakers
-            for number, part in enumerate(parts)
-        ]
+        conversion, pieces = numbers[id(encoding.source)], list[_Piece]()
+        for speaker in conversions[conversion].speakers:
+            parts = np.split(melody.of(codec, sequence.units, speaker), cuts, axis=-1)
+            pieces += [_Piece(conversion, speaker, i, len(parts), part, encoding) for i, part in enumerate(parts)]
+        yield pieces
 
 
 def cuts_in_pauses(meter: LoudnessMeter, hop_length: int, pause_samples: int, least_units: float) -> list[int]:

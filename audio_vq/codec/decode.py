@@ -19,6 +19,11 @@ from audio_vq.codec.workers import SamplingJob, sample_side_by_side
 from audio_vq.models.wavenet import Conditioner, WaveNet
 from audio_vq.units import Units
 
+
+def block_units(unit_rate_hz: float) -> int:
+    return BLOCK_UNITS
+
+
 BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
 
 

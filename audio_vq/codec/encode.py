@@ -14,10 +14,12 @@ import numpy.typing as npt
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.encoder import Chunk
 from audio_vq.codec.source import Levelled, Source, levelled
+from audio_vq.codec.statistics import RecordingStatistics, mean_spectrum_of, pitch_of
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
+from audio_vq.pitch import PitchRange, at_units, classes_of
 from audio_vq.progress import progress_bar
-from audio_vq.units import UnitSequence, UnitsJournal, write_units
+from audio_vq.units import Units, UnitSequence, UnitsJournal, write_units
 
 OnFault = Callable[[Source, UserError], None]
 
@@ -29,6 +31,7 @@ class Encoding:
     source: Source
     sequence: UnitSequence
     latents: npt.NDArray[np.float32] | None  # (dim, units), where they were wanted
+    statistics: RecordingStatistics
     meter: LoudnessMeter  # of the recording as it was
     too_quiet: bool  # whether it was raised by less than its level asks for
 
@@ -52,55 +55,78 @@ def encode_sources(
 
     Args:
         codec: the model.
-        sources: each is read once where it fits into memory, else twice.
+        sources: each is read once where it fits into memory, else again for all that is to be found in it.
         match_level: bring each to the loudness of the training corpus.
         with_latents: keep what the units stand for.
         threads: on a CPU; as many as torch has by default.
         on_fault: is told of recordings that cannot be read, which are then left out; without it they are errors.
     """
-    reading: deque[tuple[Source, Levelled]] = deque()
+    reading: deque[_Known] = deque()
     # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
-    units, latents = array("q"), []
-    loudness_db = codec.loudness_db if match_level else None
-    for chunk, encoded in codec.chunk_encoder.encode(_chunks(codec, sources, loudness_db, reading, on_fault), threads):
-        units.frombytes(encoded.units.tobytes())
+    units, latents, groups = array("q"), [], codec.network.quantizer.groups
+    known = _known_of(codec, sources, codec.loudness_db if match_level else None, on_fault)
+    for chunk, encoded in codec.chunk_encoder.encode(_chunks(codec, known, reading), threads):
+        units.frombytes(encoded.units.T.tobytes())
         if with_latents:
             latents.append(encoded.latents)
         if chunk.recording_samples is None:
             continue
-        source, heard = reading.popleft()
+        one = reading.popleft()
+        tracks = np.array(units, np.int64).reshape(-1, groups).T
+        if one.pitch is not None:
+            tracks = np.concatenate([tracks, one.pitch[None]])
         sequence = UnitSequence(
-            source.id,
-            source.speaker,
+            one.source.id,
+            one.source.speaker,
             codec.sample_rate,
             codec.hop_length,
             chunk.recording_samples,
-            np.array(units, np.int64),
+            tracks if len(tracks) > 1 else tracks[0],
             codec.fingerprint,
+            has_pitch=one.pitch is not None,
         )
         whole = np.concatenate(latents, axis=1) if with_latents else None
-        yield Encoding(source, sequence, whole, heard.meter, heard.too_quiet)
+        yield Encoding(one.source, sequence, whole, one.statistics, one.heard.meter, one.heard.too_quiet)
         units, latents = array("q"), []
 
 
-def _chunks(
-    codec: Codec,
-    sources: Iterable[Source],
-    loudness_db: float | None,
-    reading: deque[tuple[Source, Levelled]],
-    on_fault: OnFault | None,
-) -> Iterator[Chunk]:
-    """The chunks of all recordings; `reading` gets each one when its first is cut."""
+@dataclass(frozen=True)
+class _Known:
+    """A recording before its units: what was found in hearing it from end to end."""
+
+    source: Source
+    heard: Levelled
+    statistics: RecordingStatistics
+    pitch: Units | None  # classes (units,), of models with pitch
+
+
+def _known_of(
+    codec: Codec, sources: Iterable[Source], loudness_db: float | None, on_fault: OnFault | None
+) -> Iterator[_Known]:
     for source in sources:
         try:
             heard = levelled(source, codec.sample_rate, loudness_db)
+            mean = mean_spectrum_of(codec, heard) if codec.network.encoder.centred else None
+            f0 = pitch_of(codec, heard) if codec.network.pitch_classes else None
         except UserError as fault:
             if on_fault is None:
                 raise
             on_fault(source, fault)
             continue
-        reading.append((source, heard))
-        yield from codec.chunk_encoder.cut(heard.blocks)
+        pitch, pitch_range = None, None
+        if f0 is not None:
+            pitch_range = PitchRange.of(f0)
+            num_units = -(-heard.meter.num_samples // codec.hop_length)
+            f0 = at_units(f0, num_units, codec.hop_length, codec.sample_rate)
+            pitch = classes_of(f0, pitch_range, codec.network.pitch_classes)
+        yield _Known(source, heard, RecordingStatistics(mean, pitch_range), pitch)
+
+
+def _chunks(codec: Codec, recordings: Iterable[_Known], reading: deque[_Known]) -> Iterator[Chunk]:
+    """The chunks of all recordings; `reading` gets each one when its first is cut."""
+    for one in recordings:
+        reading.append(one)
+        yield from codec.chunk_encoder.cut(one.heard.blocks(), one.statistics.mean_spectrum)
 
 
 def units_digest(codec: Codec, sources: Sequence[Source], purpose: str = "") -> str:

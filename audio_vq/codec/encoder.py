@@ -38,6 +38,7 @@ CHUNKS_AT_ONCE = {"cpu": 1, "cuda": 64}  # a GPU wants more in parallel
 READ_AHEAD = 2  # batches of chunks per worker that wait for it
 
 Latents = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,14 @@ class Chunk:
     inside: slice  # units of that stretch which lie in the recording
     units: int  # of its own, without margins, which lie in the recording
     recording_samples: int | None  # the recording's length, known on its last chunk
+    mean: Spectrum | None = None  # (filters,) of the recording, for encoders that are centred
 
 
 @dataclass(frozen=True)
 class Encoded:
     """What the encoder makes of a chunk's own units."""
 
-    units: Units  # (units,) int64
+    units: Units  # (groups, units) int64
     latents: Latents  # (dim, units)
 
 
@@ -91,7 +93,7 @@ class ChunkBuffer:
         self.received += len(taken)
         return waveform[len(taken) :]
 
-    def chunk(self, *, ended: bool) -> Chunk:
+    def chunk(self, *, ended: bool, mean: Spectrum | None = None) -> Chunk:
         """The chunk as it stands; with `ended`, no more samples come."""
         begin = self.first - self.margin
         last = ended and self.units <= self.first + CHUNK_UNITS
@@ -100,6 +102,7 @@ class ChunkBuffer:
             inside=slice(max(0, -begin), min(self.span, self.units - begin) if ended else self.span),
             units=self.units - self.first if last else CHUNK_UNITS,
             recording_samples=self.received if last else None,
+            mean=mean,
         )
 
     def advance(self) -> None:
@@ -129,18 +132,18 @@ class ChunkEncoder:
     def buffer(self) -> ChunkBuffer:
         return ChunkBuffer(self.network.hop_length, self.reach)
 
-    def cut(self, blocks: Iterable[Waveform]) -> Iterator[Chunk]:
-        """The chunks of a recording that comes in blocks of any length."""
+    def cut(self, blocks: Iterable[Waveform], mean: Spectrum | None = None) -> Iterator[Chunk]:
+        """The chunks of a recording that comes in blocks of any length, with its mean spectrum."""
         buffer = self.buffer()
         for block in blocks:
             rest = block
             while len(rest):
                 rest = buffer.append(rest)
                 if buffer.full:
-                    yield buffer.chunk(ended=False)
+                    yield buffer.chunk(ended=False, mean=mean)
                     buffer.advance()
         while buffer.first < buffer.units:
-            yield buffer.chunk(ended=True)
+            yield buffer.chunk(ended=True, mean=mean)
             buffer.advance()
 
     def encode(self, chunks: Iterable[Chunk], threads: int | None = None) -> Iterator[tuple[Chunk, Encoded]]:
@@ -176,64 +179,43 @@ class ChunkEncoder:
             latents = self._latents(chunks)
             units = self.network.quantizer.nearest(latents).cpu().numpy()
         own = zip(chunks, units, latents.cpu().numpy(), strict=False)
-        return [Encoded(u[: chunk.units], z[:, : chunk.units]) for chunk, u, z in own]
+        return [Encoded(u[:, : chunk.units], z[:, : chunk.units]) for chunk, u, z in own]
+
+    @torch.inference_mode()
+    def spectrum(self, chunk: Chunk) -> Spectrum:
+        """What the filterbank gives of a chunk's own units, `(frames, filters)`, of an encoder that has one."""
+        filterbank = self.network.encoder.filterbank
+        assert filterbank is not None
+        waveform, mask = self._batch([chunk], 1)
+        with torch_threads(1):
+            frames = filterbank(waveform, mask)[0].float().cpu().numpy()
+        per_unit, margin = self.network.hop_length // filterbank.hop_length, self.buffer().margin
+        return frames[margin * per_unit : (margin + chunk.units) * per_unit]
 
     @torch.inference_mode()
     def _latents(self, chunks: list[Chunk]) -> Tensor:
         """`(batch, dim, CHUNK_UNITS)`: of fewer chunks the rest is silence, so that the shape is always the same."""
+        waveform, mask = self._batch(chunks, self.batch)
+        mean = None
+        if self.network.encoder.centred:
+            means = [chunk.mean for chunk in chunks if chunk.mean is not None]
+            mean = waveform.new_zeros(self.batch, len(means[0]))
+            mean[: len(means)] = torch.from_numpy(np.stack(means))
+        latents = self.network.encoder(waveform, mean, mask)
+        margin = self.buffer().margin
+        return latents[..., margin : margin + CHUNK_UNITS]
+
+    def _batch(self, chunks: list[Chunk], size: int) -> tuple[Tensor, Tensor | None]:
+        """`size` waveforms `(size, time)`, and which of their units lie in a recording `(size, units)`; None: all."""
         buffer = self.buffer()
-        waveform = np.zeros((self.batch, len(buffer.waveform)), np.float32)
-        inside = np.zeros((self.batch, buffer.span), np.float32)
+        waveform = np.zeros((size, len(buffer.waveform)), np.float32)
+        inside = np.zeros((size, buffer.span), np.float32)
         for i, chunk in enumerate(chunks):
             waveform[i] = chunk.waveform
             inside[i, chunk.inside] = 1
         like = next(self.network.encoder.parameters())
         mask = None if inside.all() else torch.from_numpy(inside).to(like)  # ones would change nothing
-        latents = self.network.encoder(torch.from_numpy(waveform).to(like), mask)
-        return latents[..., buffer.margin : buffer.margin + CHUNK_UNITS]
-
-
-class IncrementalEncoder:
-    """Units of a recording that is still going on: those of `VQVAE.encode`, each as soon as it is certain.
-
-    A unit is certain when the samples that the encoder sees after it are there. All that is kept is one chunk.
-    """
-
-    def __init__(self, encoder: ChunkEncoder, gain: float = 1.0) -> None:
-        self._encoder = encoder
-        self._buffer = encoder.buffer()
-        self._given = 0  # units
-        self.gain = gain
-
-    def feed(self, waveform: Waveform) -> Units:
-        """The units that this block, `(time,)` of any length, makes certain."""
-        pieces = [np.zeros(0, np.int64)]
-        waveform = waveform * np.float32(self.gain)
-        while len(waveform):
-            waveform = self._buffer.append(waveform)
-            if self._buffer.full:
-                pieces.append(self._certain(self._buffer.first + CHUNK_UNITS, ended=False))
-                self._buffer.advance()
-        certain = (self._buffer.received - self._encoder.reach) // self._buffer.hop_length
-        pieces.append(self._certain(certain, ended=False))
-        return np.concatenate(pieces)
-
-    def finish(self) -> Units:
-        """The units that are left, when the recording has ended."""
-        pieces = [np.zeros(0, np.int64)]
-        while self._given < self._buffer.units:
-            pieces.append(self._certain(min(self._buffer.first + CHUNK_UNITS, self._buffer.units), ended=True))
-            self._buffer.advance()
-        return np.concatenate(pieces)
-
-    def _certain(self, stop: int, *, ended: bool) -> Units:
-        """The chunk's units up to `stop` that have not been given yet."""
-        if stop <= self._given:
-            return np.zeros(0, np.int64)
-        (encoded,) = self._encoder.encode_now([self._buffer.chunk(ended=ended)])
-        new = encoded.units[self._given - self._buffer.first : stop - self._buffer.first]
-        self._given = stop
-        return new
+        return torch.from_numpy(waveform).to(like), mask
 
 
 def _groups(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:

@@ -6,15 +6,16 @@ from itertools import chain
 
 import numpy as np
 
-from audio_vq.audio import StreamResampler, Waveform, at_rate
+from audio_vq.audio import Waveform, at_rate
 from audio_vq.codec.codec import Codec
-from audio_vq.codec.decode import BLOCK_UNITS
+from audio_vq.codec.decode import block_units
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.codec.encoder import IncrementalEncoder
-from audio_vq.codec.source import FixedGain, RunningGain
+from audio_vq.codec.incremental import LiveEncoder, look_ahead, resampling_seconds
+from audio_vq.codec.melody import AS_IT_IS, Melody
 from audio_vq.codec.streaming import stream_of
 from audio_vq.codec.wav import PcmReader
 from audio_vq.errors import UserError
+from audio_vq.units import Units
 
 
 @dataclass(frozen=True)
@@ -22,42 +23,32 @@ class Latency:
     """How long after a sample was heard its conversion is there, at most, in ms; computing comes on top."""
 
     resampling: float
-    encoder: float  # what it sees after a unit
+    ahead: float  # what the encoder sees after a unit, or the pitch tracker hears
     block: float  # units decoded together
     decoder: float  # what its conditioning sees after a unit
+    bands: float  # what joining them waits for
 
     @property
     def total(self) -> float:
-        return self.resampling + self.encoder + self.block + self.decoder
+        return self.resampling + self.ahead + self.block + self.decoder + self.bands
 
     def __str__(self) -> str:
         return (
-            f"latency {self.total:.0f} ms (one block {self.block:.0f}, encoder look-ahead {self.encoder:.0f}, "
-            f"conditioning look-ahead {self.decoder:.0f}, resampling {self.resampling:.0f}) and computing"
+            f"latency {self.total:.0f} ms (one block {self.block:.0f}, encoder and pitch look-ahead {self.ahead:.0f}, "
+            f"conditioning look-ahead {self.decoder:.0f}, bands {self.bands:.0f}, resampling {self.resampling:.0f}) "
+            "and computing"
         )
 
 
 def latency_of(codec: Codec, input_rate: int) -> Latency:
     unit = 1000 / codec.unit_rate_hz  # ms
     return Latency(
-        resampling=1000 * _resampling_seconds(input_rate, codec.sample_rate),
-        encoder=1000 * codec.chunk_encoder.reach / codec.sample_rate,
-        block=unit * BLOCK_UNITS,
+        resampling=1000 * resampling_seconds(input_rate, codec.sample_rate),
+        ahead=1000 * look_ahead(codec) / codec.sample_rate,
+        block=unit * block_units(codec.unit_rate_hz),
         decoder=unit * codec.network.wavenet.conditioner.reach,
+        bands=1000 * codec.network.wavenet.bands.reach / codec.sample_rate,
     )
-
-
-def _resampling_seconds(from_rate: int, to_rate: int) -> float:
-    """How far the resampler's output lags behind its input, at most: seen on a second of silence."""
-    if from_rate == to_rate:
-        return 0.0
-    resampler = StreamResampler(from_rate, to_rate)
-    step = max(1, from_rate // 100)
-    given, lag = 0, 0.0
-    for received in range(step, from_rate, step):
-        given += len(resampler.feed(np.zeros(step, np.float32)))
-        lag = max(lag, received / from_rate - given / to_rate)
-    return lag
 
 
 def convert_live(
@@ -65,9 +56,10 @@ def convert_live(
     pieces: Iterable[bytes],
     speaker: int,
     options: SamplingOptions,
-    gain: RunningGain | FixedGain,
+    encoder: LiveEncoder,
     reader: PcmReader,
     say: Callable[[str], None],
+    melody: Melody = AS_IT_IS,
 ) -> Iterator[Waveform]:
     """Blocks of the conversion as soon as they can be made, in all as many samples as were heard.
 
@@ -76,23 +68,29 @@ def convert_live(
         pieces: bytes of WAV or raw PCM (see `PcmReader`), which may be late.
         speaker: index of the target.
         options: how to draw.
-        gain: applied before encoding.
+        encoder: of this model, with what is known of the recording.
         reader: makes waveforms of the bytes.
         say: is told the latency when the input's sample rate is known.
+        melody: what to do to it.
 
     Raises:
-        UserError: there was no input, or it cannot be read.
+        UserError: there was no input, or it cannot be read, or a melody is wanted of a model without pitch.
     """
-    encoder, stream = IncrementalEncoder(codec.chunk_encoder), stream_of(codec, speaker, options)
+    melody.check(codec)
+    stream = stream_of(codec, speaker, options)
+
+    def spoken(units: Units) -> Iterator[Waveform]:
+        return stream.blocks(melody.of(codec, units, speaker).T)  # one unit after the other
+
     heard = written = 0
     for waveform in _block_by_block(codec, _waveforms(codec, pieces, reader, say)):
         heard += len(waveform)
-        for block in stream.blocks(encoder.feed(gain.apply(waveform))):
+        for block in spoken(encoder.feed(waveform)):
             written += len(block)
             yield block
     if heard == 0:
         raise UserError("the input holds no samples; expected WAV, or raw 16-bit mono")
-    rest = np.concatenate([*stream.blocks(encoder.finish()), stream.finish()])
+    rest = np.concatenate([*spoken(encoder.finish()), stream.finish()])
     yield rest[: heard - written]  # silence completed the last unit
 
 
@@ -110,9 +108,8 @@ def _waveforms(
 
 def _block_by_block(codec: Codec, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
-    block = BLOCK_UNITS * codec.hop_length
-    ahead = codec.network.wavenet.conditioner.reach * codec.hop_length
-    missing = block + ahead + codec.chunk_encoder.reach
+    block = block_units(codec.unit_rate_hz) * codec.hop_length
+    missing = block + codec.network.wavenet.conditioner.reach * codec.hop_length + look_ahead(codec)
     waiting: list[Waveform] = []
     for waveform in waveforms:
         waiting.append(waveform)

@@ -16,7 +16,7 @@ from audio_vq.audio import Waveform, at_rate, audio_blocks, checked_waveform
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 
-KEPT_SAMPLES = 1 << 22  # a recording up to this long (4 minutes) is read once; a longer one twice, for its loudness
+KEPT_SAMPLES = 1 << 22  # a recording up to this long (4 minutes) is read once; a longer one again for every use
 SPEECH_DB = -50.0  # below full scale; what is softer is taken for a pause while nothing louder was heard
 
 
@@ -52,7 +52,12 @@ class Levelled:
 
     meter: LoudnessMeter  # of what was heard, before the gain
     gain: float
-    blocks: Iterator[Waveform]  # with the gain
+    read: Callable[[], Iterator[Waveform]]  # again, without the gain
+
+    def blocks(self) -> Iterator[Waveform]:
+        """From the beginning, with the gain; as often as wanted."""
+        for block in self.read():
+            yield block * np.float32(self.gain)
 
     @property
     def too_quiet(self) -> bool:
@@ -77,12 +82,7 @@ def levelled(source: Source, sample_rate: int, loudness_db: float | None) -> Lev
     if meter.num_samples == 0:
         raise UserError(f"{source.id} holds no samples; expected recorded audio")
     gain = 1 / max(1.0, meter.peak) if loudness_db is None else meter.whole_decibel_gain(loudness_db)
-    return Levelled(meter, gain, _amplified(kept or source.read(sample_rate), gain))
-
-
-def _amplified(blocks: "list[Waveform] | Iterator[Waveform]", gain: float) -> Iterator[Waveform]:
-    for block in blocks:
-        yield block * np.float32(gain)
+    return Levelled(meter, gain, kept.__iter__ if kept else partial(source.read, sample_rate))
 
 
 class RunningGain:
@@ -106,16 +106,17 @@ class RunningGain:
 
 
 class FixedGain:
-    """The same gain throughout: with the one that the whole recording would get, units are those of `encode`.
+    """The same gain throughout: with the one that the whole recording would get, units are those of `encode`."""
 
-    Raises:
-        UserError: not a number of decibels that makes sense.
-    """
+    def __init__(self, factor: float) -> None:
+        self._gain = np.float32(factor)
 
-    def __init__(self, decibels: float) -> None:
+    @classmethod
+    def of_decibels(cls, decibels: float) -> "FixedGain":
+        """Raises UserError for a number that makes no sense."""
         if not abs(decibels) <= 100:
             raise UserError(f"a gain (--gain-db) of {decibels:g} dB; expected a number from -100 to 100")
-        self._gain = np.float32(10 ** (decibels / 20))
+        return cls(10 ** (decibels / 20))
 
     def apply(self, waveform: Waveform) -> Waveform:
         return waveform * self._gain
