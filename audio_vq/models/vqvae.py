@@ -81,9 +81,7 @@ class VQVAEModel(nn.Module):
     them. What the decoder reads, `(batch, dim + pitch channels, units)`, is made of codes by `lookup`.
     """
 
-    def __init__(
-        self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig
-    ) -> None:
+    def __init__(self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
@@ -110,7 +108,9 @@ class VQVAEModel(nn.Module):
     def lookup(self, codes: Tensor) -> Tensor:
         """What the decoder reads of codes `(batch, tracks, units)`."""
         groups = self.quantizer.groups
-        return self.with_pitch(self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None)
+        return self.with_pitch(
+            self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None
+        )
 
     def with_pitch(self, latents: Tensor, pitch: Tensor | None) -> Tensor:
         """What the decoder reads of latents and pitch classes."""

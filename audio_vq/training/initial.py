@@ -23,7 +23,9 @@ def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...
             f"init={name} is a model with {', '.join(differing[:3])}; give the same model= (and model.…) settings"
         )
     if not config.wavenet.speaker_channels and info.speakers != speakers:
-        raise UserError(f"init={name} knows speakers by one-hot vectors: others cannot join; train a model with embeddings")
+        raise UserError(
+            f"init={name} knows speakers by one-hot vectors: others cannot join; train a model with embeddings"
+        )
     weights = load_tensors(folder)
     weights[SPEAKERS] = _for_speakers(weights[SPEAKERS], info.speakers, speakers)
     network.load_state_dict(weights)
