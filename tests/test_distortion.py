@@ -85,12 +85,13 @@ def test_names_stand_for_sentences_where_no_text_does(corpus):
     }
     untold = replace(corpus, utterances=tuple(named.values()))
     assert Sentences(untold, untold.utterances).by("ben", named["ann"]) is named["ben"]
-    contradicted = [
-        replace(corpus.utterances[0], id="cat_1", speaker="cat", text="one thing"),
-        replace(corpus.utterances[0], id="dan_1", speaker="dan", text="another thing"),
-    ]
-    told = replace(corpus, utterances=(*named.values(), *contradicted))
-    assert Sentences(told, told.utterances).by("ben", named["ann"]) is None
+    for name, expected in (("e200015", None), ("1", named["ben"])):  # elsewhere in the corpus: p225_030, p226_030
+        others = [
+            replace(corpus.utterances[0], id=f"{speaker}_{name}", speaker=speaker, text=f"I am {speaker}")
+            for speaker in ("cat", "dan")
+        ]
+        told = replace(corpus, utterances=(*named.values(), *others))
+        assert Sentences(told, told.utterances).by("ben", named["ann"]) is expected
 
 
 def test_a_text_is_never_taken_for_a_name(corpus):

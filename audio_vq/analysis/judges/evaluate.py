@@ -64,16 +64,21 @@ def evaluate(
         "source_speakers": sorted({pair.source.speaker for pair in chosen.pairs}),
         "unknown_source_speakers": sorted({pair.source.speaker for pair in chosen.pairs} - set(model.speakers)),
         "target_speakers": sorted({pair.target for pair in chosen.pairs}),
-        "skipped": {
-            "recordings_too_short": chosen.too_short,
-            "pairs_without_transcript": sum(not _text(pair.source) for pair in chosen.pairs),
-            "pairs_without_reconstruction": sum("reconstructed" not in each.figures for each in scored),
-            "pairs_without_real_target": sum("real_target" not in each.figures for each in scored),
-            "pairs_without_parallel_sentence": sum(pair.parallel is None for pair in chosen.pairs),
-        },
+        "skipped": _skipped(chosen, scored),
         "references_per_speaker": {name: len(recordings) for name, recordings in references.items()},
         "judges": dict(panel.versions),
         "clips": [each.to_json(out) for each in scored],
+    }
+
+
+def _skipped(chosen: Pairs, scored: "Sequence[_PairScores]") -> dict[str, int]:
+    """What did not take part, or not in every figure."""
+    return {
+        "recordings_too_short": chosen.too_short,
+        "pairs_without_transcript": sum(not _text(pair.source) for pair in chosen.pairs),
+        "pairs_without_reconstruction": sum("reconstructed" not in each.figures for each in scored),
+        "pairs_without_real_target": sum("real_target" not in each.figures for each in scored),
+        "pairs_without_parallel_sentence": sum(pair.parallel is None for pair in chosen.pairs),
     }
 
 

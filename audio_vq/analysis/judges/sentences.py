@@ -1,6 +1,6 @@
 """Who else in a corpus says the same sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.data.splits import normalise_text
@@ -10,13 +10,13 @@ class Sentences:
     """The recordings of a corpus by speaker and sentence.
 
     Two recordings say the same where their texts have the same words; where neither has a text, those of the same name
-    do (`vccSF1_e200015` and `vccTM3_e200015`), unless the corpus' texts show that its names tell nothing.
+    do (`vccSF1_e200015` and `vccTM3_e200015`), unless the name stands for several texts of other speakers.
     """
 
     def __init__(self, corpus: PreparedCorpus, usable: Iterable[Utterance]) -> None:
         """`usable` are those that may be found; the first where a speaker says a sentence twice."""
-        names_tell = _names_tell(corpus.utterances)
-        self._sentences = {each.id: _sentence(each, names_tell) for each in corpus.utterances}
+        vague = _vague_names(corpus.utterances)
+        self._sentences = {each.id: _sentence(each, vague) for each in corpus.utterances}
         self._spoken: dict[str, dict[str, Utterance]] = {}  # by speaker, then sentence
         for each in usable:
             if sentence := self.sentence(each):
@@ -36,20 +36,22 @@ class Sentences:
         return any(self.by(speaker, each) for each in utterances)
 
 
-def _sentence(utterance: Utterance, names_tell: bool) -> str | None:
+def _sentence(utterance: Utterance, vague: Collection[str]) -> str | None:
     text = normalise_text(utterance.text or "")
     if text:
         return f"text {text}"  # the prefix keeps a name from being taken for a text
-    return f"name {_name(utterance)}" if names_tell else None
+    name = _name(utterance)
+    return None if name in vague else f"name {name}"
 
 
 def _name(utterance: Utterance) -> str:
     return utterance.id.removeprefix(f"{utterance.speaker}_")
 
 
-def _names_tell(utterances: Iterable[Utterance]) -> bool:
-    """Whether no name stands for two texts."""
-    texts: dict[str, str] = {}
-    return all(
-        texts.setdefault(_name(each), text) == text for each in utterances if (text := normalise_text(each.text or ""))
-    )
+def _vague_names(utterances: Iterable[Utterance]) -> set[str]:
+    """Names that stand for more than one text."""
+    texts: dict[str, set[str]] = {}
+    for each in utterances:
+        if text := normalise_text(each.text or ""):
+            texts.setdefault(_name(each), set()).add(text)
+    return {name for name, said in texts.items() if len(said) > 1}
