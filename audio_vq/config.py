@@ -191,8 +191,8 @@ class TrainConfig:
     batch_size: int = setting(4, 1)
     # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     crop_length: int = setting(10240, 1)
-    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick, and
-    # the spectrum learn from the whole crop
+    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick,
+    # and the spectrum learn from the whole crop
     spoken_length: int = setting(0, 0)
     learning_rate: float = setting(2e-3, ABOVE_ZERO)
     encoder_rate_scale: float = setting(1.0, 0)  # the encoder's share of the learning rate

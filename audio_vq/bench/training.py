@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audio_vq.bench.measurement import Budget, Measurement, take_turns
 from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet, with_decoder

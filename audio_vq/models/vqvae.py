@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.encoder import Encoder, Filterbank, Perturbation
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
-from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pitch import LIMIT
 
@@ -65,7 +65,7 @@ class ConditioningBits:
     """Bits per waveform sample (of bands: per class) when the decoder is given the truth, or something else.
 
     A decoder that ignores its latents needs the same bits whatever units it is given: `bits_shuffled − bits_true` is
-    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody else to compare with.
+    what the units are worth. Pitch, if any, stays true. `None` where there is nobody else to compare with.
     """
 
     bits_true: float

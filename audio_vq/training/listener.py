@@ -13,7 +13,6 @@ from audio_vq.models.encoder import mean_spectrum
 from audio_vq.models.vqvae import Heard, build_filterbank
 from audio_vq.pitch import at_units, classes_of
 
-
 RECORDINGS_PER_SPEAKER = 4  # of which the typical spectrum is the mean
 
 
