@@ -3,7 +3,7 @@
 python recipes/voices/manifest.py FOLDER... > manifest.csv
 
 `voices.csv` beside this file tells of speakers.
-Sentences without a text, which several speakers say (the Voice Conversion Challenge's), are known by their files' names.
+Sentences without a text that several speakers say (the Voice Conversion Challenge's) are known by their files' names.
 """
 
 import csv

@@ -29,9 +29,9 @@ def find_listed(folder: Path, manifest: Path) -> RecordingSet:
     """Recordings listed in a CSV file, in its order: `path,speaker[,text][,split][,sentence][,gender][,corpus]`.
 
     A sentence is any name for what is said: recordings that share one, as those of one text, fall into one split.
-    Gender and corpus tell of the speaker, in any of the speaker's lines. Commas, semicolons or tabs separate the columns,
-    of which others are ignored. Paths are relative to `folder` or else to the manifest's own folder. A recording that is
-    listed twice with the same values counts once.
+    Gender and corpus tell of the speaker, in any of the speaker's lines. Commas, semicolons or tabs separate the
+    columns, of which others are ignored. Paths are relative to `folder` or else to the manifest's own folder. A
+    recording that is listed twice with the same values counts once.
 
     Raises:
         UserError: no such manifest, a wrong header, or a line that cannot be understood.
