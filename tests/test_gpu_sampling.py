@@ -100,7 +100,7 @@ def test_clips_of_unequal_length_equal_the_plain_stepper(shape, monkeypatch):
     for i, (clip, classes) in enumerate(zip(clips, drawn, strict=True)):
         assert classes.dtype == np.int64
         np.testing.assert_array_equal(classes, sample_plainly(wavenet, clip, random_stream(5, i), options))
-    assert len(np.unique(np.concatenate(drawn))) > 5
+    assert len(np.unique(np.concatenate(drawn, 1))) > 5
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -309,3 +309,45 @@ def test_impossible_options_are_the_users_mistake(wrong):
 
 def test_nothing_to_sample():
     assert sample_waveforms(make_wavenet(), [], [], SamplingOptions()) == []
+
+
+@pytest.mark.parametrize("shape", IN_BANDS)
+def test_a_clip_of_one_unit(shape):
+    wavenet = make_wavenet(shape)
+    _, latents, _ = make_inputs(units=1, batch=1)
+    (waveform,) = sample_waveforms(wavenet, latents, [0], SamplingOptions())
+    assert waveform.shape == (HOP,)
+    assert waveform.any()
+
+
+@pytest.mark.parametrize("shape", IN_BANDS)
+def test_a_decoder_that_says_silence_is_digitally_silent(shape):
+    wavenet = make_wavenet(shape)
+    wavenet.output.weight.zero_()
+    wavenet.output.bias.zero_().view(-1, wavenet.classes)[:, wavenet.silence] = 100
+    _, latents, _ = make_inputs(units=9, batch=1)
+    (waveform,) = sample_waveforms(wavenet, latents, [0], SamplingOptions())
+    assert not waveform.any()
+
+
+def test_every_band_has_its_temperature():
+    wavenet = make_wavenet("four bands")
+    _, latents, speaker = make_inputs(units=30, batch=1)
+    sampler, frames = Sampler(wavenet, "float32"), all_conditioning(wavenet, latents, speaker).contiguous().numpy()
+    uniforms = random_steps(random_stream(0, 0), 4, frames.shape[1] * sampler.frame_length)[None]
+
+    def drawn(temperature):
+        options = SamplingOptions(temperature=temperature)
+        return sampler.sample(sampler.streams(1), np.zeros(1, int), frames, uniforms, options)[0]
+
+    np.testing.assert_array_equal(drawn(0.7), drawn((0.7,) * 4))
+    classes = drawn((1.0, 1e-4, 1.0, 1e-4))
+    likely = teacher_forced_logits(wavenet, torch.from_numpy(classes[None]), latents, speaker, "float32").argmax(1)[0]
+    assert ((classes == likely.numpy()).mean(1) == 1).tolist() == [False, True, False, True]
+
+
+def test_temperatures_are_of_as_many_bands():
+    options = SamplingOptions(temperature=(0.8, 0.9, 1.0))
+    for shape, bands in (("plain", 1), ("four bands", 4)):
+        with pytest.raises(UserError, match=f"3 temperatures for a model of {bands} band"):
+            sample_waveforms(make_wavenet(shape), make_inputs(1, 1)[1], [0], options)

@@ -40,7 +40,7 @@ class SamplingOptions:
             return (self.temperature,) * bands
         if len(self.temperature) != bands:
             raise UserError(
-                f"{len(self.temperature)} temperatures for a model of {bands} bands; give one number, or one per band"
+                f"{len(self.temperature)} temperatures for a model of {bands} band(s); give one number, or one per band"
             )
         return self.temperature
 
