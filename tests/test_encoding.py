@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from scipy.signal import lfilter, sawtooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import sawtooth
 
 from audio_vq import VQVAE
 from audio_vq.audio import at_rate
@@ -19,14 +19,11 @@ from audio_vq.codec import source as reading
 from audio_vq.codec.encode import encode_sources
 from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD
 from audio_vq.codec.incremental import IncrementalEncoder
-from audio_vq.codec.melody import Melody
 from audio_vq.codec.source import Source, array_source, file_source, levelled
-from audio_vq.codec.statistics import UNKNOWN, RunningRange, SpectrumMeter
+from audio_vq.codec.statistics import UNKNOWN
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
 from audio_vq.errors import UserError
-from audio_vq.models.encoder import mean_spectrum
 from audio_vq.models.vqvae import build_vqvae
-from audio_vq.pitch import NEUTRAL_HZ, PitchRange, at_units, classes_of, contour_of, track
 
 ENCODERS = {
     "filterbank": EncoderConfig(strides=[2], channels=16, residual_blocks=2, layer_norm=True, filterbank=8),

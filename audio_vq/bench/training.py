@@ -44,6 +44,7 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
     context = {
         "batch": f"{train.batch_size} × {length} samples",
         "decoder": f"{config.wavenet.layers} layers, {config.wavenet.residual_channels} channels",
+        "bands": config.wavenet.bands,
     }
     best = max((name for name in steps if name not in (OURS, FLOAT32)), key=rates.median)
 
@@ -91,6 +92,7 @@ def _works(step: Callable[[], float]) -> bool:
     return True
 
 
+<<<<<<< HEAD
 def _noise(config: ModelConfig, batch_size: int, length: int) -> Heard:
     """Clips of `length` samples, with whatever the model wants to know of their recordings."""
     units = length // hop_length(config)
@@ -99,16 +101,32 @@ def _noise(config: ModelConfig, batch_size: int, length: int) -> Heard:
         speaker=torch.arange(batch_size) % SPEAKERS,
         mean=torch.zeros(batch_size, config.encoder.filterbank) if config.encoder.centred else None,
         pitch=torch.randint(config.pitch, (batch_size, units)) if config.pitch else None,
+=======
+def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
+    return Heard(
+        waveform=0.1 * torch.randn(crops, length),
+        speaker=torch.arange(crops) % SPEAKERS,
+        mean=torch.zeros(crops, config.encoder.filterbank) if config.encoder.centred else None,
+        pitch=torch.randint(config.pitch, (crops, length // hop_length(config))) if config.pitch else None,
+>>>>>>> codec
     )
 
 
 def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
+<<<<<<< HEAD
     """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
+=======
+    """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
+>>>>>>> codec
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
     perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
+<<<<<<< HEAD
     spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
+=======
+    spoken_units = train.spoken_length // model.hop_length if train.spoken_length else None
+>>>>>>> codec
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -118,6 +136,10 @@ def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], f
         optimizer.step()
         model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
+<<<<<<< HEAD
         return len(heard.waveform) * spoken_units * model.hop_length / model.sample_rate
+=======
+        return heard.waveform.numel() / model.sample_rate
+>>>>>>> codec
 
     return step
