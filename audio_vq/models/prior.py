@@ -52,7 +52,7 @@ class PriorModel(nn.Module):
         track_sizes: how many values each track has.
         speakers: how many.
         layers, heads, channels: channels per head must be even.
-        context: most units it looks at, the speaker among them; the longest sequence it predicts at once.
+        context: longest sequence of units it predicts at once.
         dropout: of the inputs and of every sublayer's output.
     """
 
