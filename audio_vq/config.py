@@ -224,6 +224,7 @@ class TrainRun:
 
     data: str = "???"  # prepared corpus
     run: str = "???"  # folder of this run
+    init: str = ""  # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = setting(0, SEED)

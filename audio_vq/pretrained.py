@@ -264,7 +264,7 @@ class VQVAE:
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late, as `encode_stream` gives them.
 
-        A block holds `BLOCK_UNITS` units (`codec/decode.py`) and is made when the units after it that its
+        A block holds `BLOCK_SECONDS` (`codec/decode.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
         stream = self.stream(speaker, temperature, top_p, seed)

@@ -29,7 +29,7 @@ def test_unigram_rate_is_the_cross_entropy():
 @pytest.fixture(scope="module")
 def prior():
     torch.manual_seed(0)
-    network = PriorModel(codebook_size=12, speakers=2, layers=1, channels=16, heads=2, context=16).eval()
+    network = PriorModel(track_sizes=(12,), speakers=2, layers=1, channels=16, heads=2, context=16).eval()
     with torch.no_grad():
         network.output.weight.mul_(20)  # sure of itself
     return SimpleNamespace(

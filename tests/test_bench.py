@@ -186,17 +186,18 @@ def test_gpu_rows():
     assert rows[1].baseline == rows[0].name
 
 
-def test_the_priors_baseline_draws_the_same_units():
+@pytest.mark.parametrize("sizes", [(12,), (12, 12, 5)])
+def test_the_priors_baseline_draws_the_same_units(sizes):
     torch.manual_seed(0)
-    network = build_prior(PriorConfig(layers=2, heads=2, channels=16, context=20), 12, 2).eval().double()
+    network = build_prior(PriorConfig(layers=2, heads=2, channels=16, context=20), sizes, 2).eval().double()
     speaker = torch.tensor([1])
-    uniforms = torch.from_numpy(random_stream(3, 0).random(19))[None]
+    uniforms = torch.from_numpy(random_stream(3, 0).random((19, len(sizes))))[None]
     plain = prior.plain_units(network, speaker, uniforms)
     np.testing.assert_array_equal(plain, sample_units(network, speaker, 19, SamplingOptions(seed=3)))
 
 
 def test_prior_rows():
-    rows = prior.measure_prior(PriorConfig(layers=1, heads=2, channels=16, context=8), 12, BUDGET)
+    rows = prior.measure_prior(PriorConfig(layers=1, heads=2, channels=16, context=8), (12, 5), BUDGET)
     assert tuple(row.name for row in rows) == prior.NAMES
     assert rows[1].baseline == rows[0].name
     assert all(0 < row.value < math.inf for row in rows)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.signal import lfilter, sawtooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,36 +17,51 @@ from audio_vq.audio import at_rate
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec import source as reading
 from audio_vq.codec.encode import encode_sources
-from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD, IncrementalEncoder
+from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD
+from audio_vq.codec.incremental import IncrementalEncoder
+from audio_vq.codec.melody import Melody
 from audio_vq.codec.source import Source, array_source, file_source, levelled
+from audio_vq.codec.statistics import UNKNOWN, RunningRange, SpectrumMeter
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
 from audio_vq.errors import UserError
+from audio_vq.models.encoder import mean_spectrum
 from audio_vq.models.vqvae import build_vqvae
+from audio_vq.pitch import NEUTRAL_HZ, PitchRange, at_units, classes_of, contour_of, track
 
 ENCODERS = {
     "filterbank": EncoderConfig(strides=[2], channels=16, residual_blocks=2, layer_norm=True, filterbank=8),
     "paper": EncoderConfig(strides=[2] * 6, channels=16),
     "one wide stride": EncoderConfig(strides=[40], channels=16, layer_norm=True),
+    "voice": EncoderConfig(strides=[2], channels=16, layer_norm=True, filterbank=8, centred=True),
 }
+RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder):
+def model_with(encoder, groups=1, pitch=0):
     """Fresh weights, and a codebook of latents, so that units vary."""
-    config = ModelConfig(encoder=encoder, quantizer=QuantizerConfig(32, 8), wavenet=WaveNetConfig(layers=1))
+    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1)
+    config = ModelConfig(encoder=encoder, quantizer=quantizer, wavenet=wavenet, pitch=pitch)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)
     with torch.no_grad():
         for name, parameter in network.encoder.named_parameters():
             if not encoder.layer_norm and name.endswith("weight"):
                 parameter.mul_(3)  # or the signal would vanish beside the biases
-        latents = network.encoder(0.1 * torch.randn(1, 32 * network.hop_length))
-        network.quantizer.place(latents[0].T, torch.ones(32))
-    return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data={"loudness_db": -23.0}))
+        mean = torch.ones(1, encoder.filterbank) if encoder.centred else None
+        latents = network.encoder(0.1 * torch.randn(1, 32 * network.hop_length), mean)
+        network.quantizer.place(network.quantizer.parts(latents), torch.ones(groups, 32))
+    data = {"loudness_db": -23.0, "pitch_ranges": RANGES, "mean_spectrum": [1.0] * encoder.filterbank}
+    return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data=data))
+
+
+def voice():
+    """A model that wants to know all there is to know of a recording: two groups and pitch."""
+    return model_with(ENCODERS["voice"], groups=2, pitch=9)
 
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: model_with(encoder) for name, encoder in ENCODERS.items()}
+    return {name: voice() if name == "voice" else model_with(encoder) for name, encoder in ENCODERS.items()}
 
 
 @pytest.fixture(params=ENCODERS)
@@ -55,6 +71,12 @@ def model(request, models):
 
 def noise(samples, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def buzz(seconds=1.0, low=100.0, high=160.0):
+    """A voice's source that glides up."""
+    hertz = np.linspace(low, high, round(seconds * 16000))
+    return (0.1 * sawtooth(2 * np.pi * np.cumsum(hertz) / 16000)).astype(np.float32)
 
 
 def source(name, waveform, block=5000):
@@ -82,21 +104,24 @@ def test_units_come_with_the_latents_they_stand_for(model):
     sources = [source(str(number), waveform) for number, waveform in enumerate(recordings)]
     both = encode_sources(model.codec, sources, with_latents=True)
     for each, alone, waveform in zip(both, sequences_of(model, sources), recordings, strict=True):
-        assert each.sequence.units.tolist() == alone.units.tolist()
+        np.testing.assert_array_equal(each.sequence.units, alone.units)
         assert (each.sequence.id, each.sequence.num_samples) == (alone.id, alone.num_samples)
         assert each.sequence.fingerprint == model.fingerprint
+        assert len(np.atleast_2d(each.sequence.units)) == len(model.track_sizes)
         assert np.array_equal(each.latents, model.latents(waveform, model.sample_rate))
 
 
 def test_chunks_have_the_latents_of_the_whole(model):
     """In float64, where rounding cannot hide a wrong margin: at the ends of recordings and of chunks too."""
-    network = model_with(model.config.encoder).network
+    network = model_with(model.config.encoder, model.groups, model.pitch_classes).network
     network.encoder.double()
     exact = VQVAE(network, model.config, model.info)
     for samples in lengths_of(model):
         waveform = noise(samples)
         padded = np.pad(clean(waveform), (0, -samples % model.hop_length)).astype(np.float64)
-        expected = network.encoder(torch.from_numpy(padded)[None])[0].numpy()
+        mean = exact.statistics(waveform, 16000, match_level=False).mean_spectrum
+        mean = None if mean is None else torch.from_numpy(mean)[None]
+        expected = network.encoder(torch.from_numpy(padded)[None], mean)[0].numpy()
         latents = exact.latents(waveform, 16000, match_level=False)
         np.testing.assert_allclose(latents, expected, rtol=1e-12, atol=1e-12)
 
@@ -104,25 +129,29 @@ def test_chunks_have_the_latents_of_the_whole(model):
 def test_units_are_those_of_the_plain_encoder(model):
     """But for near ties, where the two nearest vectors are as far away as rounding can tell."""
     waveform = noise(5 * CHUNK_UNITS * model.hop_length)
-    heard = torch.from_numpy(clean(waveform))[None]
-    latents = model.network.encoder(heard)[0].T  # (time, dim)
-    codebook = model.network.quantizer.codebook
+    mean = model.statistics(waveform, 16000, match_level=False).mean_spectrum
+    mean = None if mean is None else torch.from_numpy(mean)[None]
+    plain, quantizer = model.network.encoder(torch.from_numpy(clean(waveform))[None], mean), model.network.quantizer
+    ours = torch.from_numpy(model.latents(waveform, 16000, match_level=False))[None]
+    units = np.atleast_2d(model.encode(waveform, 16000, match_level=False))[: model.groups]
+    expected = quantizer.nearest(plain)[0].numpy()
+    assert (ours - plain).abs().max() < 1e-4 * plain.abs().max()
+    for group, (latents, moved) in enumerate(zip(quantizer.parts(plain), quantizer.parts(ours), strict=True)):
+        clear = is_clear(latents, moved - latents, quantizer.codebook[group])
+        assert clear.mean() > 0.9
+        assert len(np.unique(units[group])) > 5
+        np.testing.assert_array_equal(units[group][clear], expected[group][clear])
+
+
+def is_clear(latents, difference, codebook):
+    """Of latents `(time, dim)`, whether their nearest vector stays so when they move by a difference."""
     squares, _ = torch.cdist(latents.double(), codebook.double()).square().sort(1)
-    ours = model.latents(waveform, 16000, match_level=False)
-    difference = torch.from_numpy(ours).T - latents
-    assert difference.abs().max() < 1e-4 * latents.abs().max()
     # |d²(z + δ, e) − d²(z, e)| ≤ 2 |δ| |z − e| + |δ|², once for each of the two vectors
     moved = 2 * difference.norm(dim=1) * squares[:, 1].sqrt() + difference.norm(dim=1) ** 2
     # the search's own rounding, of |e|² − 2 z·e with dim products each
     largest = codebook.norm(dim=1).max()
     search = (len(codebook[0]) + 2) * torch.finfo(torch.float32).eps * (largest**2 + 2 * latents.norm(dim=1) * largest)
-    slack = 2 * (moved + search)
-    clear = (squares[:, 1] - squares[:, 0] > slack).numpy()
-    units = model.encode(waveform, 16000, match_level=False)
-    plain = model.network.encode(heard)[0].numpy()
-    assert clear.mean() > 0.9
-    assert len(np.unique(units)) > 5
-    np.testing.assert_array_equal(units[clear], plain[clear])
+    return (squares[:, 1] - squares[:, 0] > 2 * (moved + search)).numpy()
 
 
 def test_company_and_cores_change_no_bit(model, monkeypatch):
@@ -141,7 +170,7 @@ def test_company_and_cores_change_no_bit(model, monkeypatch):
     assert [each.num_samples for each in together] == [len(waveform) for waveform in waveforms]
     for one, many in zip(alone, together, strict=True):
         np.testing.assert_array_equal(many.units, one)
-        assert len(one) == -(-many.num_samples // model.hop_length)
+        assert one.shape[-1] == -(-many.num_samples // model.hop_length)
 
 
 @settings(deadline=None, max_examples=25)
@@ -154,18 +183,24 @@ def test_live_units_are_the_offline_ones(models, data):
     lengths = data.draw(st.lists(st.integers(0, longest), max_size=12))
     gain = data.draw(st.sampled_from([1.0, 0.25]))  # exact in binary: before or after the filter is the same
     waveform = noise(sum(lengths), seed=len(lengths))
-    encoder = IncrementalEncoder(model.codec.chunk_encoder)
-    given_units, received = [], 0
+    heard = waveform * np.float32(gain)
+    known = model.statistics(heard, 16000, match_level=False) if len(waveform) else UNKNOWN
+    encoder = IncrementalEncoder(model.codec.chunk_encoder, lambda _: known.mean_spectrum)
+    pieces, received = [], 0
     for block in np.split(clean(waveform) * np.float32(gain), np.cumsum(lengths)):
-        given_units.extend(encoder.feed(block))
+        pieces.append(encoder.feed(block))
         received += len(block)
-        assert len(given_units) == max(0, received - reach) // hop
-    given_units.extend(encoder.finish())
-    assert list(encoder.finish()) == []
+        assert sum(piece.shape[1] for piece in pieces) == max(0, received - reach) // hop
+    pieces.append(encoder.finish())
+    assert encoder.finish().size == 0
+    units = np.concatenate(pieces, 1)
     if len(waveform):
-        offline = model.encode(waveform * np.float32(gain), 16000, match_level=False)
-        assert given_units == offline.tolist()
-    assert given_units == list(model.encode_stream(np.split(waveform, np.cumsum(lengths)), gain))
+        offline = model.encode(heard, 16000, match_level=False)
+        np.testing.assert_array_equal(units, np.atleast_2d(offline)[: model.groups])
+    streamed = list(model.encode_stream(np.split(waveform, np.cumsum(lengths)), gain, known))
+    assert len(streamed) == units.shape[1]
+    if streamed:
+        np.testing.assert_array_equal(np.atleast_2d(np.stack(streamed, -1))[: model.groups], units)
 
 
 def test_a_batch_of_chunks_has_one_shape(models):
@@ -186,20 +221,24 @@ def test_a_batch_of_chunks_has_one_shape(models):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu(model):
     """Latents as on the CPU, in float32 and not in TF32; live units the offline ones to the bit."""
-    on_gpu = VQVAE(model_with(model.config.encoder).network, model.config, model.info, "cuda")
+    fresh = model_with(model.config.encoder, model.groups, model.pitch_classes)
+    on_gpu = VQVAE(fresh.network, model.config, model.info, "cuda")
     waveform = noise(5 * CHUNK_UNITS * model.hop_length + 7)
     latents = model.latents(waveform, 16000)
     np.testing.assert_allclose(on_gpu.latents(waveform, 16000), latents, atol=1e-4 * np.abs(latents).max())
     offline = on_gpu.encode(waveform, 16000, match_level=False)
-    assert list(on_gpu.encode_stream(np.split(waveform, 3 * [0] + [999, 5000]))) == offline.tolist()
+    known = on_gpu.statistics(waveform, 16000, match_level=False)
+    live = np.stack(list(on_gpu.encode_stream(np.split(waveform, 3 * [0] + [999, 5000]), statistics=known)), -1)
+    np.testing.assert_array_equal(np.atleast_2d(live)[: model.groups], np.atleast_2d(offline)[: model.groups])
 
 
-def test_files_are_encoded_as_their_waveforms(models, tmp_path):
+@pytest.mark.parametrize("name", ["filterbank", "voice"])
+def test_files_are_encoded_as_their_waveforms(models, tmp_path, name):
     """Two channels at another rate; a float file above full scale; one longer than is kept in memory."""
-    model = models["filterbank"]
+    model = models[name]
     soundfile.write(tmp_path / "a.flac", np.stack([noise(44100 * 2), noise(44100 * 2, 1)], 1), 44100)
     soundfile.write(tmp_path / "b.wav", 30 * noise(16000 * 2), 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "c.wav", noise(16000 * 25), 16000)
+    soundfile.write(tmp_path / "c.wav", noise(16000 * 25) + np.tile(buzz(), 25), 16000)
     paths = sorted(tmp_path.iterdir())
     for kept in (reading.KEPT_SAMPLES, 1000):
         with pytest.MonkeyPatch.context() as patch:
@@ -264,6 +303,16 @@ def test_what_are_no_units_is_the_users_mistake(models):
     for wrong in ([], [[1, 2]], [0.5], [-1], [32], ["a"], [None]):
         with pytest.raises(UserError, match="units"):
             model.decode(wrong, "ann")
+    several = models["voice"]
+    for wrong, said in [
+        ([1, 2], r"units of shape \(2,\); this model's are \(3 tracks, time\)"),
+        ([[1], [2]], "3 tracks"),
+        ([[], [], []], "3 tracks"),
+        ([[1], [32], [0]], "units from 32 to 32 do not fit a codebook of 32"),
+        ([[1], [2], [9]], "pitch classes from 9 to 9 do not fit a pitch of 9"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            several.decode(wrong, "ann")
     with pytest.raises(UserError, match="2 unit sequences, 1 speakers"):
         model.decode_many([[1], [2]], ["ann"])
     with pytest.raises(UserError, match="known: ann, ben"):

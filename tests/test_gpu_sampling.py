@@ -1,10 +1,12 @@
 """The GPU sampler: equal to the WaveNet's forward pass, clips that know nothing of each other; with and without GPU."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from test_sampling import DIM, HOP, SHAPES, all_conditioning, make_inputs, make_wavenet
+from test_sampling import DIM, HOP, IN_BANDS, SHAPES, all_conditioning, make_inputs, make_wavenet
 from torch_stepper import TorchStepper
 
 from audio_vq.codec import graph
@@ -39,33 +41,37 @@ def sample(wavenet, clips, options, slots, chunk=5, streams=None):
 
 def sample_plainly(wavenet, clip, random, options):
     """One clip, step by step, with the readable stepper."""
-    stepper, previous, classes = TorchStepper(wavenet, 1), torch.tensor([wavenet.silence]), []
+    bands = wavenet.bands.bands
+    stepper, previous, classes = TorchStepper(wavenet, 1), torch.full((1, bands), wavenet.silence), []
     for frame in clip.unbind():
-        for _ in range(wavenet.hop_length):
-            uniform = torch.tensor([random.random()], dtype=torch.float64)
-            previous = draw(stepper.step(previous, frame[None]), uniform, options)
-            classes.append(int(previous))
-    return np.array(classes, np.int64)
+        for _ in range(wavenet.frame_length):
+            uniforms = torch.tensor([[random.random() for _ in range(bands)]], dtype=torch.float64)
+            previous = draw(stepper.step(previous, frame[None]), uniforms, options)
+            classes.append(previous[0].numpy())
+    return np.stack(classes, 1)
 
 
 def forced_logits(wavenet, targets, conditioning):
-    """Logits `(slots, classes, time)` of the step after the targets; conditioning `(slots, frames, layers, 2R)`."""
+    """Logits `(slots, classes, bands, time)` of the steps after the targets.
+
+    Conditioning is `(slots, frames, layers, 2R)`.
+    """
     weights = stack_weights(wavenet)
     slots = empty_slots(weights, len(targets), 1)
     slots.past.copy_(weights.silence[:, None].expand_as(slots.past))
     slots.previous.fill_(wavenet.silence)
     logits = []
-    for t in range(targets.shape[1]):
-        frame = conditioning[:, t // wavenet.hop_length].transpose(0, 1) + weights.shift[:, None]
+    for t in range(targets.shape[2]):
+        frame = conditioning[:, t // wavenet.frame_length].transpose(0, 1) + weights.shift[:, None]
         logits.append(step(weights, slots, frame))
-        slots.previous.copy_(targets[:, t])
-    return torch.stack(logits, 2)
+        slots.previous.copy_(targets[..., t])
+    return torch.stack(logits, 3).transpose(1, 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_step_equals_the_forward_pass_in_float64(shape):
     wavenet = make_wavenet(shape).double()
-    targets, latents, speaker = make_inputs(wavenet.receptive_field // HOP + 3, batch=3)
+    targets, latents, speaker = make_inputs(wavenet.receptive_field // HOP + 3, batch=3, bands=wavenet.bands.bands)
     latents = latents.double()
     logits = forced_logits(wavenet, targets, all_conditioning(wavenet, latents, speaker))
     torch.testing.assert_close(logits, wavenet(targets, latents, speaker), rtol=0, atol=1e-9)
@@ -83,7 +89,7 @@ def test_step_in_float32_is_within_rounding(device):
     assert exact.std() > 1e3 * bound
 
 
-@pytest.mark.parametrize("shape", ["plain", "odd channels", "kernel 3", "kernel 1", "one layer", "one channel"])
+@pytest.mark.parametrize("shape", ["plain", "kernel 3", "kernel 1", "one layer", "one channel", *IN_BANDS])
 def test_clips_of_unequal_length_equal_the_plain_stepper(shape, monkeypatch):
     """More clips than slots, several blocks, pieces that end before and with their clip: every way a slot is filled."""
     monkeypatch.setattr(graph, "PIECE_FRAMES", 3)
@@ -94,19 +100,22 @@ def test_clips_of_unequal_length_equal_the_plain_stepper(shape, monkeypatch):
     for i, (clip, classes) in enumerate(zip(clips, drawn, strict=True)):
         assert classes.dtype == np.int64
         np.testing.assert_array_equal(classes, sample_plainly(wavenet, clip, random_stream(5, i), options))
-    assert len(np.unique(np.concatenate(drawn))) > 5
+    assert len(np.unique(np.concatenate(drawn, 1))) > 5
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_clip_is_the_same_alone_and_in_company(device):
-    wavenet = make_wavenet().to(device)
+@pytest.mark.parametrize("shape", ["plain", "four bands"])
+def test_a_clip_is_the_same_alone_and_in_company(device, shape):
+    wavenet = make_wavenet(shape).to(device)
     options = SamplingOptions(top_p=0.95, seed=3)
     clips = make_clips(wavenet, [20, 3, 9, 1, 14, 2, 30])
     together = sample(wavenet, clips, options, slots=4)
     for i in (0, 3, 6):
         (alone,) = sample(wavenet, [clips[i]], options, slots=4, chunk=7, streams=[i])
         np.testing.assert_array_equal(alone, together[i])
-    assert [len(classes) for classes in together] == [wavenet.hop_length * len(clip) for clip in clips]
+    assert [classes.shape for classes in together] == [
+        (wavenet.bands.bands, wavenet.frame_length * len(clip)) for clip in clips
+    ]
 
 
 def test_conditioning_is_taken_as_it_is_needed():
@@ -123,12 +132,12 @@ def test_conditioning_is_taken_as_it_is_needed():
         """Counts what is drawn from it."""
 
         def random(self, size):
-            uniforms.extend([0.5] * size)
+            uniforms.extend([0.5] * math.prod(size))
             return np.full(size, 0.5)
 
     uniforms = []
     sample_on_gpu(wavenet, [chunks()], [Random()], SamplingOptions(), slots=1)
-    assert taken == [(i, i * 4 * wavenet.hop_length) for i in range(10)]
+    assert taken == [(i, i * 4 * wavenet.frame_length) for i in range(10)]
 
 
 def test_clips_without_frames_and_no_clips():
@@ -136,9 +145,9 @@ def test_clips_without_frames_and_no_clips():
     clips = make_clips(wavenet, [2, 2, 2])
     empty = clips[1][:0]
     drawn = sample(wavenet, [clips[0], empty, clips[2]], SamplingOptions(), slots=1)
-    assert [len(classes) for classes in drawn] == [2 * HOP, 0, 2 * HOP]
+    assert [classes.shape[1] for classes in drawn] == [2 * HOP, 0, 2 * HOP]
     assert sample(wavenet, [], SamplingOptions(), slots=1) == []
-    assert [len(classes) for classes in sample(wavenet, [empty], SamplingOptions(), slots=2)] == [0]
+    assert [classes.shape[1] for classes in sample(wavenet, [empty], SamplingOptions(), slots=2)] == [0]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -147,10 +156,10 @@ def test_frequencies_follow_the_probabilities(device):
     wavenet = make_wavenet(classes=16).to(device)
     clip = make_clips(wavenet, [1])[0]
     drawn = sample(wavenet, [clip] * 2000, SamplingOptions(seed=1), slots=1000)
-    first = np.array([classes[0] for classes in drawn])
-    previous = torch.tensor([wavenet.silence], device=device)
+    first = np.array([classes[0, 0] for classes in drawn])
+    previous = torch.tensor([[wavenet.silence]], device=device)
     logits = TorchStepper(wavenet, 1).step(previous, clip[:1])
-    expected = torch.softmax(logits[0].double(), 0).cpu().numpy()
+    expected = torch.softmax(logits[0, 0].double(), 0).cpu().numpy()
     _, p = stats.chisquare(np.bincount(first, minlength=16), 2000 * expected)
     assert p > 1e-3
     assert stats.chisquare(np.bincount(first, minlength=16)).pvalue < 1e-6  # not simply even
@@ -158,7 +167,7 @@ def test_frequencies_follow_the_probabilities(device):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("shape", ["plain", "odd channels", "kernel 3", "kernel 1"])
+@pytest.mark.parametrize("shape", ["plain", "kernel 3", "kernel 1", *IN_BANDS])
 def test_recorded_steps_on_a_gpu_equal_the_plain_stepper(shape):
     """Blocks side by side, each with a graph of its own, in float64: draws are the same unless something is wrong."""
     wavenet = make_wavenet(shape).double()

@@ -1,4 +1,4 @@
-"""The WaveNet one sample at a time in plain PyTorch: what the fast samplers are held against."""
+"""The WaveNet one step at a time in plain PyTorch: what the fast samplers are held against."""
 
 from typing import cast
 
@@ -19,22 +19,23 @@ class TorchStepper:
 
     def __init__(self, wavenet: WaveNet, batch: int) -> None:
         self.wavenet = wavenet
-        self.time = 0  # samples so far
+        self.time = 0  # steps so far
         weight = wavenet.embedding.weight
         silence = weight.new_zeros(batch, weight.shape[1])
-        # sample t lies at t modulo length
+        # step t lies at t modulo length
         self.rings = [[silence] * ((wavenet.kernel_size - 1) * dilation) for dilation in wavenet.dilations]
         layers = cast("list[GatedLayer]", list(wavenet.layers))
         self.layers = [(layer.dilation, layer.weight.unbind(), layer.residual) for layer in layers]
 
     @torch.no_grad()
     def step(self, previous: Tensor, conditioning: Tensor) -> Tensor:
-        """Logits `(batch, classes)` after the classes `previous` `(batch,)`.
+        """Logits `(batch, bands, classes)` after the classes `previous` `(batch, bands)`.
 
         Conditioning is `(batch, layers, 2R)`.
         """
         wavenet = self.wavenet
-        x = wavenet.embedding(previous)  # (B, R)
+        tables = wavenet.embedding.weight.chunk(wavenet.bands.bands)  # (classes, R), one per band
+        x = sum(table[said] for table, said in zip(tables, previous.unbind(1), strict=True))  # (B, R)
         gates = []
         for (dilation, taps, residual), ring, frame in zip(
             self.layers, self.rings, conditioning.unbind(1), strict=True
@@ -50,4 +51,5 @@ class TorchStepper:
                 x = x + residual(gates[-1])
         self.time += 1
         skip = F.relu(wavenet.skip(torch.cat(gates, 1)))
-        return wavenet.output(F.relu(wavenet.hidden(skip)))
+        logits = wavenet.output(F.relu(wavenet.hidden(skip)))
+        return torch.stack(logits.chunk(wavenet.bands.bands, 1), 1)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audio_vq.config import ModelConfig
 from audio_vq.models.vqvae import VQVAEModel
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
@@ -40,8 +41,8 @@ class PlainWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet) -> None:
         super().__init__()
-        self.hop_length, self.silence = wavenet.hop_length, wavenet.silence
-        self.conditioner = wavenet.conditioner
+        self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
+        self.frame_length, self.silence = wavenet.frame_length, wavenet.silence
         self.embedding = nn.Embedding.from_pretrained(wavenet.embedding.weight.detach().clone(), freeze=False)
         skips = wavenet.skip.weight.chunk(len(wavenet.layers), 1)
         self.layers = nn.ModuleList()
@@ -56,14 +57,22 @@ class PlainWaveNet(nn.Module):
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """As `WaveNet.loss`."""
-        previous = F.pad(targets[:, :-1], (1, 0), value=self.silence)
-        x = self.embedding(previous).transpose(1, 2)  # (B, R, T)
+        return self.conditioned_loss(targets, self.conditioner(latents, speaker))
+
+    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """As `WaveNet.conditioned_loss`."""
+        x = torch.zeros(())
+        tables = self.embedding.weight.chunk(self.bands.bands)
+        for table, classes in zip(tables, targets.unbind(1), strict=True):
+            previous = F.pad(classes[:, :-1], (1, 0), value=self.silence)
+            x = x + F.embedding(previous, table).transpose(1, 2)  # (B, R, T)
         total = torch.zeros(())
-        for layer, frames in zip(self.layers, self.conditioner(latents, speaker).unbind(1), strict=True):
-            conditioning = frames.transpose(1, 2).repeat_interleave(self.hop_length, 2)  # (B, 2R, T)
-            x, skip = layer(x, conditioning)
+        for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
+            x, skip = layer(x, frames.transpose(1, 2).repeat_interleave(self.frame_length, 2))  # (B, 2R, T)
             total = total + skip
-        return F.cross_entropy(self.output(F.relu(self.hidden(F.relu(total)))), targets)
+        logits = self.output(F.relu(self.hidden(F.relu(total)))).chunk(self.bands.bands, 1)
+        losses = [F.cross_entropy(each, of_band) for each, of_band in zip(logits, targets.unbind(1), strict=True)]
+        return torch.stack(losses).mean()
 
 
 @torch.no_grad()
@@ -82,18 +91,25 @@ class RowsWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet, *, bfloat16: bool = False, compiled: bool = False) -> None:
         super().__init__()
-        self.wavenet, self.embedding = wavenet, wavenet.embedding
+        self.wavenet, self.bands, self.conditioner = wavenet, wavenet.bands, wavenet.conditioner
         self.in_bfloat16 = bfloat16
         self._loss = torch.compile(self._rows_loss) if compiled else self._rows_loss
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """As `WaveNet.loss`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
-            return self._loss(targets, self.wavenet.conditioner(latents, speaker))
+            return self.conditioned_loss(targets, self.conditioner(latents, speaker))
+
+    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """As `WaveNet.conditioned_loss`."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
+            return self._loss(targets, conditioning)
 
     def _rows_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
-        wavenet, time, gates = self.wavenet, targets.shape[1], []
-        x = wavenet.embedding(F.pad(targets[:, :-1], (1, 0), value=wavenet.silence))  # (B, T, R)
+        wavenet, time, gates = self.wavenet, targets.shape[2], []
+        firsts = torch.arange(self.bands.bands)[:, None] * wavenet.classes  # of each band's classes
+        previous = F.pad(targets[..., :-1], (1, 0), value=wavenet.silence) + firsts
+        x = wavenet.embedding(previous.transpose(1, 2)).sum(2)  # (B, T, R)
         for layer, frames in zip(wavenet.layers, conditioning.unbind(1), strict=True):
             assert isinstance(layer, GatedLayer)
             past = F.pad(x, (0, 0, layer.dilation, 0))[:, :time]
@@ -103,9 +119,10 @@ class RowsWaveNet(nn.Module):
             gates.append(torch.tanh(tanh) * torch.sigmoid(sigmoid))
             x = x + layer.residual(gates[-1]) if layer.residual else x
         logits = wavenet.output(F.relu(wavenet.hidden(F.relu(wavenet.skip(torch.cat(gates, 2))))))
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        by_class = logits.float().unflatten(2, (-1, wavenet.classes)).flatten(0, 2)
+        return F.cross_entropy(by_class, targets.transpose(1, 2).flatten())
 
 
-def with_decoder(model: VQVAEModel, wavenet: nn.Module) -> VQVAEModel:
-    """The same model around another decoder; encoder and quantiser are shared."""
-    return VQVAEModel(model.encoder, model.quantizer, wavenet, model.sample_rate)  # type: ignore[arg-type]
+def with_decoder(model: VQVAEModel, wavenet: nn.Module, config: ModelConfig) -> VQVAEModel:
+    """The same model, of a configuration, around another decoder; encoder and quantiser are shared."""
+    return VQVAEModel(model.encoder, model.quantizer, wavenet, config)  # type: ignore[arg-type]

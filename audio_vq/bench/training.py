@@ -13,7 +13,8 @@ from audio_vq.bench.measurement import Budget, Measurement, take_turns
 from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet, with_decoder
 from audio_vq.config import ModelConfig, TrainConfig, hop_length
 from audio_vq.kernels import cpu
-from audio_vq.models.vqvae import VQVAEModel, build_vqvae
+from audio_vq.models.encoder import Perturbation
+from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.average import WeightAverage
 from audio_vq.training.runs import keep_freed_memory
 
@@ -34,8 +35,8 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
     keep_freed_memory()
     models = _contenders(config, compiled=budget.seconds >= COMPILE_FROM)
     length = train.crop_length - train.crop_length % hop_length(config)
-    waveform = 0.1 * torch.randn(train.batch_size, length)
-    steps = {name: _step(model, waveform, train) for name, model in models.items()}
+    heard = _noise(config, train.batch_size, length)
+    steps = {name: _step(model, heard, train) for name, model in models.items()}
     for name in [name for name in steps if "compile" in name]:
         if not _works(steps[name]):
             del steps[name]
@@ -67,7 +68,7 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
         return build_vqvae(config, SPEAKERS)
 
     models = {name: fresh() for name in (PLAIN, FLOAT32, OURS)}
-    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet))
+    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet), config)
     models[OURS].wavenet.bfloat16_products = True
     if config.wavenet.kernel_size != 2:
         return models
@@ -76,7 +77,8 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
             model = fresh()
             precision = "bfloat16" if bfloat16 else "float32"
             name = f"F.linear over rows, {precision}{', torch.compile' if compile_it else ''}"
-            models[name] = with_decoder(model, RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it))
+            rows = RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it)
+            models[name] = with_decoder(model, rows, config)
     return models
 
 
@@ -89,21 +91,33 @@ def _works(step: Callable[[], float]) -> bool:
     return True
 
 
-def _step(model: VQVAEModel, waveform: Tensor, train: TrainConfig) -> Callable[[], float]:
-    """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
+def _noise(config: ModelConfig, batch_size: int, length: int) -> Heard:
+    """Clips of `length` samples, with whatever the model wants to know of their recordings."""
+    units = length // hop_length(config)
+    return Heard(
+        waveform=0.1 * torch.randn(batch_size, length),
+        speaker=torch.arange(batch_size) % SPEAKERS,
+        mean=torch.zeros(batch_size, config.encoder.filterbank) if config.encoder.centred else None,
+        pitch=torch.randint(config.pitch, (batch_size, units)) if config.pitch else None,
+    )
+
+
+def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
+    """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
-    speaker = torch.arange(len(waveform)) % SPEAKERS
+    perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
+    spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        losses = model(waveform, speaker)
+        losses = model(heard, perturbation, spoken_units=spoken_units)
         losses.total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
         optimizer.step()
         model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
-        return waveform.numel() / model.sample_rate
+        return len(heard.waveform) * spoken_units * model.hop_length / model.sample_rate
 
     return step

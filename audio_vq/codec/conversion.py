@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from audio_vq.audio import Waveform
@@ -42,6 +43,7 @@ class Converted:
     speaker: int
     waveform: Waveform
     remark: str | None  # what the user should know of the recording
+    f0: npt.NDArray[np.float32] | None = None  # Hz per unit, 0 where unvoiced: what was asked for, of models with pitch
 
 
 @dataclass(frozen=True)

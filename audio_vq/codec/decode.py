@@ -1,4 +1,4 @@
-"""Waveforms from units, one sample at a time: compiled on CPUs, CUDA graphs on GPUs.
+"""Waveforms from units, one step at a time: compiled on CPUs, CUDA graphs on GPUs.
 
 `sample_each` is the one iterator; all else asks it. A clip depends on its latents, speaker, seed and stream number
 alone, never on the clips beside it, bit for bit. Hence conditioning is made clip by clip, in chunks on a fixed grid of
@@ -10,21 +10,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform, mu_law_decode
+from audio_vq.audio import Waveform
+from audio_vq.codec.bands import joined
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.graph import sample_on_gpu
 from audio_vq.codec.sampler import Precision, Sampler
 from audio_vq.codec.workers import SamplingJob, sample_side_by_side
-from audio_vq.models.wavenet import Conditioner, WaveNet
+from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.wavenet import WaveNet
 from audio_vq.units import Units
+
+BLOCK_SECONDS = 0.08  # long enough that making it costs little, short enough to wait for in live conversion
 
 
 def block_units(unit_rate_hz: float) -> int:
-    return BLOCK_UNITS
-
-
-BLOCK_UNITS = 8  # long enough that making it costs little, short enough to wait for in live conversion
+    """Units whose conditioning is made together."""
+    return max(1, round(BLOCK_SECONDS * unit_rate_hz))
 
 
 def sample_each(
@@ -35,6 +37,7 @@ def sample_each(
     streams: Sequence[int] | None = None,
     precision: Precision = "auto",
     threads: int | None = None,
+    block: int = 8,
 ) -> Iterator[tuple[int, Waveform]]:
     """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1]; yields it with its number when it ends.
 
@@ -46,12 +49,17 @@ def sample_each(
         streams: number of each clip's random stream; 0, 1, 2 … by default.
         precision: of the weights on a CPU; see `sampler.py`.
         threads: on a CPU; as many as torch has by default.
+        block: units whose conditioning is made together; see `block_units`. 8 are those of 100 Hz.
+
+    Raises:
+        UserError: the options have temperatures for another number of bands.
     """
+    options.temperatures(wavenet.bands.bands)
     if len(latents) == 0:
         return
     device = wavenet.embedding.weight.device
     chunks = [
-        conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker))
+        conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker), block)
         for clip, speaker in zip(latents, speakers, strict=True)
     ]
     numbers = range(len(chunks)) if streams is None else streams
@@ -66,8 +74,7 @@ def sample_each(
     else:
         ended = enumerate(sample_on_gpu(wavenet, chunks, randoms, options))
     for index, classes in ended:
-        decoded = mu_law_decode(torch.from_numpy(classes), wavenet.embedding.num_embeddings)
-        yield index, decoded.numpy()
+        yield index, joined(wavenet.bands, classes)
 
 
 def sample_waveforms(
@@ -78,9 +85,10 @@ def sample_waveforms(
     streams: Sequence[int] | None = None,
     precision: Precision = "auto",
     threads: int | None = None,
+    block: int = 8,
 ) -> list[Waveform]:
     """All that `sample_each` yields, in the order of the clips."""
-    ended = dict(sample_each(wavenet, latents, speakers, options, streams, precision, threads))
+    ended = dict(sample_each(wavenet, latents, speakers, options, streams, precision, threads, block))
     return [ended[index] for index in range(len(latents))]
 
 
@@ -94,14 +102,15 @@ def decode_each(
 ) -> Iterator[tuple[int, Waveform]]:
     """`sample_each` of unit sequences. Raises UserError for units that are not the codebook's."""
     latents = [codec.lookup(sequence) for sequence in units]
-    return sample_each(codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads)
+    block = block_units(codec.unit_rate_hz)
+    return sample_each(codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads, block)
 
 
-def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int) -> Iterator[Tensor]:
-    """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, chunk by chunk."""
+def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int, block: int) -> Iterator[Tensor]:
+    """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, `block` units at a time."""
     units, reach = latents.shape[1], conditioner.reach
-    for start in range(0, units, BLOCK_UNITS):
-        end = min(start + BLOCK_UNITS, units)
+    for start in range(0, units, block):
+        end = min(start + block, units)
         first, last = max(0, start - reach), min(units, end + reach)
         yield chunk_conditioning(conditioner, latents[:, first:last], speaker, start - first, end - first)
 
@@ -122,10 +131,7 @@ def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, s
 def teacher_forced_logits(
     wavenet: WaveNet, targets: Tensor, latents: Tensor, speakers: Tensor, precision: Precision = "auto"
 ) -> Tensor:
-    """What `WaveNet.forward` returns, `(batch, classes, time)`, from the sampling kernel."""
-    conditioning = [
-        torch.cat(list(conditioning_chunks(wavenet.conditioner, latent, int(speaker))))
-        for latent, speaker in zip(latents, speakers, strict=True)
-    ]
-    logits = Sampler(wavenet, precision).logits(targets.numpy(), torch.stack(conditioning).float().numpy())
-    return torch.from_numpy(logits).transpose(1, 2)
+    """What `WaveNet.forward` returns, `(batch, classes, bands, time)`, from the sampling kernel."""
+    conditioning = wavenet.conditioner(latents, speakers).transpose(1, 2)
+    logits = Sampler(wavenet, precision).logits(targets.numpy(), conditioning.float().numpy())
+    return torch.from_numpy(logits).permute(0, 3, 2, 1)

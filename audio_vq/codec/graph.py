@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.drawing import SamplingOptions, random_steps
 from audio_vq.codec.slots import Slots, StackedWeights, advance, empty_slots, stack_weights
 from audio_vq.models.wavenet import WaveNet
 
@@ -26,7 +26,7 @@ Classes = npt.NDArray[np.int64]
 SLOTS = 256  # fewer are hardly faster
 MAX_BLOCKS = 8  # side by side; their rings take 0.2 GB each in the reference decoder
 PIECE_FRAMES = 16  # conditioning is brought into a slot so many frames at a time
-MAX_RECORDED = 32  # samples per recording: launching it is then a hundredth of running it
+MAX_RECORDED = 32  # steps per recording: launching it is then a hundredth of running it
 
 
 @dataclass
@@ -46,12 +46,12 @@ def sample_on_gpu(
     options: SamplingOptions,
     slots: int = SLOTS,
 ) -> list[Classes]:
-    """Draws one array of classes `(frames · hop_length,)` per clip.
+    """Draws one array of classes `(bands, frames · frame_length)` per clip.
 
     Args:
         wavenet: whose device and precision are used.
         conditioning: per clip, chunks `(frames, layers, 2R)` of any lengths; taken as they are needed.
-        randoms: per clip, one number is drawn per sample.
+        randoms: per clip, one number is drawn per step and band.
         options: how to draw.
         slots: clips that step together; a clip's logits depend on the number, in rounding only.
     """
@@ -70,7 +70,8 @@ def sample_on_gpu(
             block.run(frames)
         for block in blocks:
             block.collect(frames)
-    return [np.concatenate(clip.parts) if clip.parts else np.empty(0, np.int64) for clip in clips]
+    none = np.empty((wavenet.bands.bands, 0), np.int64)
+    return [np.concatenate([none, *clip.parts], 1) for clip in clips]
 
 
 class _Block:
@@ -88,9 +89,9 @@ class _Block:
         self.clips: list[_Remaining | None] = [None] * count
         self.piece_frames = [0] * count  # of the piece in the slot
         self.left = [0] * count  # frames of it still to be sampled
-        hop_length = weights.wavenet.hop_length
-        recorded = max(n for n in range(1, MAX_RECORDED + 1) if hop_length % n == 0)
-        self.replays_per_frame = hop_length // recorded
+        frame_length = weights.wavenet.frame_length
+        recorded = max(n for n in range(1, MAX_RECORDED + 1) if frame_length % n == 0)
+        self.replays_per_frame = frame_length // recorded
         self.stream = torch.cuda.Stream() if weights.taps.is_cuda else None
         self.replay = _recorded(weights, self.slots, recorded, options, self.stream)
 
@@ -127,10 +128,11 @@ class _Block:
 
     def _load(self, slot: int, clip: _Remaining, piece: Tensor) -> None:
         frames = len(piece)
-        samples = frames * self.weights.wavenet.hop_length
+        wavenet, steps = self.weights.wavenet, frames * self.weights.wavenet.frame_length
         self.piece_frames[slot] = self.left[slot] = frames
         self.slots.conditioning[slot, :frames] = piece + self.weights.shift
-        self.slots.uniforms[slot, :samples] = torch.from_numpy(clip.random.random(samples))
+        uniforms = random_steps(clip.random, wavenet.bands.bands, steps)
+        self.slots.uniforms[slot, :, :steps] = torch.from_numpy(uniforms)
 
     def run(self, frames: int) -> None:
         """Samples so many frames of every slot; returns before the GPU is done."""
@@ -151,7 +153,7 @@ class _Block:
         rows = torch.tensor([i for i, _ in done], device=self.slots.classes.device)
         classes = self.slots.classes[rows].cpu().numpy()
         for (i, clip), drawn in zip(done, classes, strict=True):
-            clip.parts.append(drawn[: self.piece_frames[i] * self.weights.wavenet.hop_length].copy())
+            clip.parts.append(drawn[:, : self.piece_frames[i] * self.weights.wavenet.frame_length].copy())
 
 
 def _pieces(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -163,13 +165,13 @@ def _pieces(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
 def _recorded(
     weights: StackedWeights,
     slots: Slots,
-    samples: int,
+    steps: int,
     options: SamplingOptions,
     stream: torch.cuda.Stream | None,
 ) -> Callable[[], None]:
     """A function that advances the slots: recorded on the stream, or as it is without one."""
     if stream is None:
-        return lambda: advance(weights, slots, samples, options)
+        return lambda: advance(weights, slots, steps, options)
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         advance(weights, slots, 1, options)  # libraries get their memory now: they may not while recording
@@ -178,5 +180,5 @@ def _recorded(
     graph = torch.cuda.CUDAGraph()
     # on the block's own stream: the matrix library's working memory is one per stream, blocks must not share it
     with torch.cuda.graph(graph, stream=stream):
-        advance(weights, slots, samples, options)
+        advance(weights, slots, steps, options)
     return graph.replay

@@ -2,7 +2,7 @@
 
 Two formats of weights: `float32` computes as the network does, `int8` rounds weights to 255 steps per output and
 activations to 255 steps per layer and stream. `audio-vq bench --speech` measures what this costs: the Kullback–Leibler
-divergence of its predictions from those of float32, in nats per sample of real speech.
+divergence of its predictions from those of float32, in nats per class of real speech.
 """
 
 from typing import Literal, cast, get_args
@@ -25,7 +25,7 @@ Precision = Literal["auto", "float32", "int8"]
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# int8 costs less than 1e-3 nats per sample (`audio-vq bench CHECKPOINT --speech PREPARED`), but only products of bytes
+# int8 costs less than 1e-3 nats per class (`audio-vq bench CHECKPOINT --speech PREPARED`), but only products of bytes
 # in one instruction are faster than those of floats throughout
 FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "float32"
 
@@ -48,7 +48,8 @@ class Sampler:
     def __init__(self, wavenet: WaveNet, precision: Precision = "auto") -> None:
         self.precision = choose_precision(precision)
         self.silence = wavenet.silence
-        self.hop_length = wavenet.hop_length  # samples per conditioning frame
+        self.bands, self.classes = wavenet.bands.bands, wavenet.classes
+        self.frame_length = wavenet.frame_length  # steps per conditioning frame
         self._network = pack_network(wavenet, self.precision)
         self._memories: dict[int, Memory] = {}
 
@@ -60,16 +61,16 @@ class Sampler:
         return twin
 
     def streams(self, count: int) -> StreamStates:
-        """Streams before their first sample: nothing but zeros lies behind, and the class of amplitude zero."""
+        """Streams before their first step: nothing but zeros lies behind, and the class of amplitude zero."""
         entries = (self._network.kernel_size - 1) * int(self._network.dilations.sum())
         return StreamStates(
             past=np.zeros((count, entries, self._network.embedding.shape[1]), np.float32),
             next=np.zeros((count, len(self._network.dilations)), np.int64),
-            previous=np.full(count, self.silence, np.int64),
+            previous=np.full((count, self.bands), self.silence, np.int64),
         )
 
     def begin_again(self, states: StreamStates, slot: int) -> None:
-        """Makes one stream as it was before its first sample."""
+        """Makes one stream as it was before its first step."""
         states.past[slot] = 0
         states.next[slot] = 0
         states.previous[slot] = self.silence
@@ -82,25 +83,26 @@ class Sampler:
         uniforms: npt.NDArray[np.float64],
         options: SamplingOptions,
     ) -> Classes:
-        """Draws the next classes `(rows, frames · hop_length)` of the streams `slots` `(rows,)`, whose states move on.
+        """Draws the next classes `(rows, bands, steps)` of the streams `slots` `(rows,)`, whose states move on.
 
-        Conditioning is `(rows, frames, layers, 2R)`, uniforms `(rows, frames · hop_length)` in [0, 1).
+        Conditioning is `(rows, frames, layers, 2R)`, uniforms `(rows, bands, frames · frame_length)` in [0, 1).
+
+        Raises:
+            UserError: the options have temperatures for another number of bands.
         """
         frames, memory = self.__wide(conditioning), self._memory(len(slots))
-        classes = np.empty(uniforms.shape, np.int64)
-        sampling.sample(
-            self._network, states, slots, frames, uniforms, options.temperature, options.top_p, memory, classes
-        )
+        temperatures, classes = np.array(options.temperatures(self.bands)), np.empty(uniforms.shape, np.int64)
+        sampling.sample(self._network, states, slots, frames, uniforms, temperatures, options.top_p, memory, classes)
         return classes
 
     def logits(self, targets: Classes, conditioning: Floats) -> Floats:
-        """Logits `(rows, time, classes)` from the sampling kernel, every sample after the targets before it.
+        """Logits `(rows, time, bands, classes)` from the sampling kernel, every step after the targets before it.
 
-        Targets are `(rows, time)`, conditioning `(rows, frames, layers, 2R)`.
+        Targets are `(rows, bands, time)`, conditioning `(rows, frames, layers, 2R)`.
         """
         rows = len(targets)
         states, slots, frames = self.streams(rows), np.arange(rows), self.__wide(conditioning)
-        logits = np.empty((*targets.shape, len(self._network.embedding)), np.float32)
+        logits = np.empty((rows, targets.shape[2], self.bands, self.classes), np.float32)
         sampling.teacher_forced(self._network, states, slots, frames, targets, self._memory(rows), logits)
         return logits
 
@@ -123,7 +125,7 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
     """The network's weights laid out for the kernel, channels padded with zeros."""
     layers = cast("list[GatedLayer]", list(wavenet.layers))
     embedding = _array(wavenet.embedding.weight)
-    classes, narrow = embedding.shape
+    bands, classes, narrow = wavenet.bands.bands, wavenet.classes, embedding.shape[1]
     channels, skip = _wide(narrow), _wide(wavenet.hidden.in_features)
     # of each tap both halves of the gate: (layers, kernel, R, 2, R)
     taps = _array(torch.stack([layer.weight.mT.unflatten(2, (2, narrow)) for layer in layers]))
@@ -137,19 +139,20 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
             onward_bias[i, :narrow] = _array(layer.residual.bias)
     # rounded once, the two output layers would alone cost three times what all other rounding does
     head_terms = 2 if precision == "int8" else 1
-    hidden, output = _array(wavenet.hidden.weight.T), _array(wavenet.output.weight.T)
+    hidden, output = _array(wavenet.hidden.weight.T), _array(wavenet.output.weight.T.unflatten(1, (bands, classes)))
     return Network(
-        embedding=_pad(embedding, classes, channels),
+        embedding=_pad(embedding, bands * classes, channels),
         taps=pack(_pad(taps, *taps.shape[:2], channels, 2, channels).reshape(len(layers), -1, 2 * channels), precision),
         onward=pack(onward, precision),
         onward_bias=onward_bias,
         skip_bias=_pad(_array(wavenet.skip.bias), skip),
         hidden=pack(_pad(hidden, skip, skip)[None], precision, head_terms),
         hidden_bias=_pad(_array(wavenet.hidden.bias), skip),
-        output=pack(_pad(output, skip, _wide(classes))[None], precision, head_terms),
-        output_bias=_pad(_array(wavenet.output.bias), _wide(classes)),
+        output=pack(_pad(output, skip, bands, _wide(classes)).reshape(1, skip, -1), precision, head_terms),
+        output_bias=_pad(_array(wavenet.output.bias.unflatten(0, (bands, classes))), bands, _wide(classes)).ravel(),
         dilations=np.array(wavenet.dilations, np.int64),
         kernel_size=wavenet.kernel_size,
+        bands=bands,
     )
 
 

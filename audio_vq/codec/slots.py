@@ -1,4 +1,4 @@
-"""One WaveNet sample for many clips at once, as few large operations on buffers that never move: what a GPU wants.
+"""One WaveNet step for many clips at once, as few large operations on buffers that never move: what a GPU wants.
 
 A step costs a GPU its number of operations more than their size. Hence
 
@@ -25,13 +25,14 @@ class StackedWeights:
     """A WaveNet's weights, one tensor for all layers, matrices as `(in, out)`. R residual channels."""
 
     wavenet: WaveNet  # for embedding and output layers
-    taps: Tensor  # (kernel, layers, R, 2R); tap k lies k · dilation samples back
+    firsts: Tensor  # (bands,): row of the embedding at which each band's classes begin
+    taps: Tensor  # (kernel, layers, R, 2R); tap k lies k · dilation steps back
     residual: Tensor  # (layers − 1, R, R): nothing reads the last layer's output
-    dilations: Tensor  # (layers,), samples
-    ring_lengths: Tensor  # (layers,), samples
+    dilations: Tensor  # (layers,), steps
+    ring_lengths: Tensor  # (layers,), steps
     ring_starts: Tensor  # (layers,): row of each layer's ring
     shift: Tensor  # (layers, 2R): to be added to conditioning, what the residual biases left out would have done
-    silence: Tensor  # (Σ ring lengths, R): rings before the first sample
+    silence: Tensor  # (Σ ring lengths, R): rings before the first step
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Slots:
     """Places for clips that step together, and the piece of each clip that is being sampled. Changed in place."""
 
     time: Tensor  # (): steps so far
-    past: Tensor  # (Σ ring lengths, slots, R): layer inputs of sample t at t modulo length in the layer's ring
-    previous: Tensor  # (slots,): class of the last sample
-    position: Tensor  # (slots,): samples of the piece that are done
+    past: Tensor  # (Σ ring lengths, slots, R): layer inputs of step t at t modulo length in the layer's ring
+    previous: Tensor  # (slots, bands): classes of the last step
+    position: Tensor  # (slots,): steps of the piece that are done
     conditioning: Tensor  # (slots, frames, layers, 2R) of the piece, shifted
-    uniforms: Tensor  # (slots, frames · hop_length) of the piece, float64
-    classes: Tensor  # (slots, frames · hop_length) of the piece, as far as it is done
+    uniforms: Tensor  # (slots, bands, frames · frame_length) of the piece, float64
+    classes: Tensor  # (slots, bands, frames · frame_length) of the piece, as far as it is done
 
 
 @torch.no_grad()
@@ -63,13 +64,14 @@ def stack_weights(wavenet: WaveNet) -> StackedWeights:
     lengths = (wavenet.kernel_size - 1) * dilations
     return StackedWeights(
         wavenet=wavenet,
+        firsts=torch.arange(0, len(embedding), wavenet.classes, device=embedding.device),
         taps=taps,
         residual=residual.contiguous(),
         dilations=dilations,
         ring_lengths=lengths,
         ring_starts=lengths.cumsum(0) - lengths,
         shift=(bias[None, :, None] @ taps).sum(0)[:, 0],
-        silence=-bias.repeat_interleave(lengths, 0),  # before the first sample inputs are zero, bias included
+        silence=-bias.repeat_interleave(lengths, 0),  # before the first step inputs are zero, bias included
     )
 
 
@@ -77,42 +79,43 @@ def empty_slots(weights: StackedWeights, slots: int, frames: int) -> Slots:
     """Slots for pieces of up to `frames` conditioning frames; no clip in any."""
     rows, channels = weights.silence.shape
     layers = len(weights.dilations)
-    samples = frames * weights.wavenet.hop_length
+    bands, steps = weights.wavenet.bands.bands, frames * weights.wavenet.frame_length
     float_of = weights.taps.new_zeros
     integer_of = weights.dilations.new_zeros
     return Slots(
         time=integer_of(()),
         past=float_of(rows, slots, channels),
-        previous=integer_of(slots),
+        previous=integer_of(slots, bands),
         position=integer_of(slots),
         conditioning=float_of(slots, frames, layers, 2 * channels),
-        uniforms=float_of(slots, samples, dtype=torch.float64),
-        classes=integer_of(slots, samples),
+        uniforms=float_of(slots, bands, steps, dtype=torch.float64),
+        classes=integer_of(slots, bands, steps),
     )
 
 
 @torch.no_grad()
-def advance(weights: StackedWeights, slots: Slots, samples: int, options: SamplingOptions) -> None:
-    """Draws the next samples of every slot, all within one frame: `samples` divides the hop length."""
-    row = slots.position // weights.wavenet.hop_length
+def advance(weights: StackedWeights, slots: Slots, steps: int, options: SamplingOptions) -> None:
+    """Draws the classes of the next steps of every slot, all within one frame: `steps` divides its length."""
+    bands = slots.previous.shape[1]
+    row = slots.position // weights.wavenet.frame_length
     frame = slots.conditioning[torch.arange(len(row), device=row.device), row].transpose(0, 1)  # (layers, slots, 2R)
-    for _ in range(samples):
-        place = slots.position[:, None]
-        uniforms = slots.uniforms.gather(1, place)[:, 0]
+    for _ in range(steps):
+        place = slots.position[:, None, None].expand(-1, bands, 1)
+        uniforms = slots.uniforms.gather(2, place)[..., 0]
         slots.previous.copy_(draw(step(weights, slots, frame), uniforms, options))
-        slots.classes.scatter_(1, place, slots.previous[:, None])
+        slots.classes.scatter_(2, place, slots.previous[..., None])
         slots.position.add_(1)
 
 
 @torch.no_grad()
 def step(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
-    """Logits `(slots, classes)` after the classes `slots.previous`; frame `(layers, slots, 2R)`, shifted."""
+    """Logits `(slots, bands, classes)` after the classes `slots.previous`; frame `(layers, slots, 2R)`, shifted."""
     wavenet, channels = weights.wavenet, weights.taps.shape[2]
     z = frame
     for k in range(1, len(weights.taps)):
         z = torch.baddbmm(z, slots.past.index_select(0, _rows(weights, slots.time, k)), weights.taps[k])
     z = z.clone() if z is frame else z
-    x = wavenet.embedding(slots.previous)  # (slots, R)
+    x = wavenet.embedding(slots.previous + weights.firsts).sum(1)  # (slots, R)
     inputs, gates = [], []
     for layer, tap in enumerate(weights.taps[0].unbind()):
         inputs.append(x)
@@ -125,9 +128,9 @@ def step(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
         slots.past.index_copy_(0, _rows(weights, slots.time, 0), torch.stack(inputs))
     slots.time.add_(1)
     skip = wavenet.skip(torch.cat(gates, 1)).relu_()
-    return wavenet.output(wavenet.hidden(skip).relu_())
+    return wavenet.output(wavenet.hidden(skip).relu_()).unflatten(1, (wavenet.bands.bands, -1))
 
 
 def _rows(weights: StackedWeights, time: Tensor, tap: int) -> Tensor:
-    """Row `(layers,)` of each layer's input `tap` · dilation samples back."""
+    """Row `(layers,)` of each layer's input `tap` · dilation steps back."""
     return weights.ring_starts + (time - tap * weights.dilations) % weights.ring_lengths

@@ -1,26 +1,29 @@
-"""One waveform while its units arrive: blocks of `BLOCK_UNITS` units, the same samples as at once.
+"""One waveform while its units arrive: blocks of `block_units`, the same samples as at once.
 
-A block is spoken as soon as the units after it are known that its conditioning may depend on. Always on the CPU: a
-single stream is too little work for a GPU.
+A block is spoken as soon as the units after it are known that its conditioning may depend on; of a decoder over bands
+the last `bands.reach` samples are held back until the steps after them are known, which they depend on, too. Always on
+the CPU: a single stream is too little work for a GPU.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from audio_vq.audio import Waveform, mu_law_decode
+from audio_vq.audio import Waveform
+from audio_vq.codec.bands import BandStream, Classes
 from audio_vq.codec.codec import Codec
-from audio_vq.codec.decode import BLOCK_UNITS, chunk_conditioning
-from audio_vq.codec.drawing import SamplingOptions, random_stream
-from audio_vq.codec.sampler import Precision, Sampler
+from audio_vq.codec.decode import block_units, chunk_conditioning
+from audio_vq.codec.drawing import SamplingOptions, random_steps, random_stream
+from audio_vq.codec.sampler import Floats, Precision, Sampler
 from audio_vq.codec.threads import torch_threads
 from audio_vq.kernels.sampling import StreamStates
-from audio_vq.models.wavenet import WaveNet
+from audio_vq.models.vqvae import VQVAEModel
+from audio_vq.units import Units
 
 
 @dataclass
@@ -32,7 +35,8 @@ class StreamState:
     precision: Precision
     rings: StreamStates  # of this one stream
     random: Mapping[str, Any]  # of the numpy generator
-    window: list[int] = field(default_factory=list)  # units: the last ones spoken, then those that wait
+    classes: Classes  # (bands, steps): those that samples to come depend on
+    window: npt.NDArray[np.int64]  # (tracks, units): the last ones spoken, then those that wait
     spoken: int = 0  # units of the window that have been spoken
 
 
@@ -40,77 +44,100 @@ class WaveformStream:
     """Speaks units as they arrive.
 
     Args:
-        wavenet: the decoder.
-        codebook: `(K, dim)` on the decoder's device.
+        model: whose units they are.
         speaker: index.
         options: how to draw.
         precision: of the weights.
         state: of a stream to be continued instead of begun; speaker, options and precision are then the state's.
+
+    Attributes:
+        block: units that are spoken together.
+        delay: samples of what has been spoken that are held back.
     """
 
     def __init__(
         self,
-        wavenet: WaveNet,
-        codebook: Tensor,
+        model: VQVAEModel,
         speaker: int,
         options: SamplingOptions,
         precision: Precision = "auto",
         state: StreamState | None = None,
     ) -> None:
-        self._conditioner, self._codebook = wavenet.conditioner, codebook
-        self._classes = wavenet.embedding.num_embeddings
-        self._sampler = Sampler(wavenet, state.precision if state else precision)
+        self.block = block_units(model.sample_rate / model.hop_length)
+        self.delay = model.wavenet.bands.reach
+        self._model, self._conditioner = model, model.wavenet.conditioner
+        self._sampler = Sampler(model.wavenet, state.precision if state else precision)
         self._random = random_stream(options.seed, 0)
+        self._bands = BandStream(model.wavenet.bands, state.classes if state else None)
         if state is None:
-            rings = self._sampler.streams(1)
-            state = StreamState(speaker, options, self._sampler.precision, rings, self._random.bit_generator.state)
+            state = StreamState(
+                speaker,
+                options,
+                self._sampler.precision,
+                rings=self._sampler.streams(1),
+                random=self._random.bit_generator.state,
+                classes=self._bands.waiting,
+                window=np.zeros((len(model.track_sizes), 0), np.int64),
+            )
         self._state = copy.deepcopy(state)
         self._random.bit_generator.state = self._state.random
 
     @property
     def state(self) -> StreamState:
         """A copy; a stream begun with it goes on exactly here."""
-        self._state.random = self._random.bit_generator.state
+        self._state.random, self._state.classes = self._random.bit_generator.state, self._bands.waiting
         return copy.deepcopy(self._state)
 
-    def push(self, units: Iterable[int]) -> Waveform:
-        """Takes further units; returns the samples that can be spoken now, perhaps none."""
-        self._state.window.extend(int(unit) for unit in units)
-        return self._speak(BLOCK_UNITS + self._conditioner.reach)
+    def push(self, units: Units | Sequence[int]) -> Waveform:
+        """Takes further units, `(units,)` or of a model with several tracks `(tracks, units)`.
 
-    def blocks(self, units: Iterable[int]) -> Iterator[Waveform]:
-        """What further units, which may be late, let be spoken: each block as soon as it can be."""
+        Returns:
+            the samples that can be spoken now, perhaps none.
+        """
+        state = self._state
+        state.window = np.concatenate([state.window, np.asarray(units, np.int64).reshape(len(state.window), -1)], 1)
+        return self._speak(self.block + self._conditioner.reach)
+
+    def blocks(self, units: Iterable[int | Units]) -> Iterator[Waveform]:
+        """What further units, which may be late, let be spoken: each block as soon as it can be.
+
+        Each unit is a number, or `(tracks,)` of them.
+        """
         for unit in units:
-            block = self.push([unit])
+            block = self.push(np.array(unit)[..., None])
             if len(block):
                 yield block
 
     def finish(self) -> Waveform:
         """Speaks what waits: no more units come."""
-        return self._speak(1)
+        return np.concatenate([self._speak(1), self._bands.finish()])
 
     def _speak(self, needed: int) -> Waveform:
         """Blocks while at least `needed` units wait."""
         state, blocks = self._state, [np.zeros(0, np.float32)]
-        while len(state.window) - state.spoken >= needed:
-            end = min(state.spoken + BLOCK_UNITS, len(state.window))
-            window = torch.tensor(state.window[: end + self._conditioner.reach], device=self._codebook.device)
-            latents = self._codebook[window].T
-            with torch_threads(1):
-                frames = chunk_conditioning(self._conditioner, latents, state.speaker, state.spoken, end)
-            blocks.append(self._sample(frames.float().cpu().numpy()))
+        while state.window.shape[1] - state.spoken >= needed:
+            end = min(state.spoken + self.block, state.window.shape[1])
+            frames = self._conditioning(state.window[:, : end + self._conditioner.reach], state.spoken, end)
+            blocks.append(self._bands.push(self._sample(frames)))
             kept = max(0, end - self._conditioner.reach)
-            state.window, state.spoken = state.window[kept:], end - kept
+            state.window, state.spoken = state.window[:, kept:].copy(), end - kept
         return np.concatenate(blocks)
 
-    def _sample(self, frames: Waveform) -> Waveform:
-        uniforms = self._random.random((1, len(frames) * self._sampler.hop_length))
-        slots = np.zeros(1, np.int64)
-        classes = self._sampler.sample(self._state.rings, slots, frames[None], uniforms, self._state.options)
-        return mu_law_decode(torch.from_numpy(classes[0]), self._classes).numpy()
+    def _conditioning(self, window: Units, start: int, end: int) -> Floats:
+        """`(frames, layers, 2R)` of units start … end of a window `(tracks, units)`."""
+        codes = torch.from_numpy(window).to(self._model.quantizer.codebook.device)
+        with torch_threads(1):
+            latents = self._model.lookup(codes[None])[0]
+            frames = chunk_conditioning(self._conditioner, latents, self._state.speaker, start, end)
+        return frames.float().cpu().numpy()
+
+    def _sample(self, frames: Floats) -> Classes:
+        """Classes `(bands, steps)`."""
+        uniforms = random_steps(self._random, self._sampler.bands, len(frames) * self._sampler.frame_length)
+        slots, rings = np.zeros(1, np.int64), self._state.rings
+        return self._sampler.sample(rings, slots, frames[None], uniforms[None], self._state.options)[0]
 
 
 def stream_of(codec: Codec, speaker: int, options: SamplingOptions, state: StreamState | None = None) -> WaveformStream:
     """A stream of a model's decoder."""
-    network = codec.network
-    return WaveformStream(network.wavenet, network.quantizer.codebook, speaker, options, codec.precision, state)
+    return WaveformStream(codec.network, speaker, options, codec.precision, state)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.drawing import SamplingOptions, random_steps
 from audio_vq.codec.sampler import Classes, Floats, Sampler
 from audio_vq.codec.threads import lone_threads
 
@@ -41,7 +41,7 @@ class SamplingJob:
 def sample_side_by_side(
     sampler: Sampler, clips: Sequence[SamplingJob], options: SamplingOptions, threads: int
 ) -> Iterator[tuple[int, Classes]]:
-    """Yields index and classes `(time,)` of each clip when it ends. What a clip says does not depend on the others."""
+    """Yields index and classes `(bands, steps)` of each clip when it ends; they do not depend on the other clips."""
     threads = min(threads, len(clips))
     longest_first = sorted(clips, key=lambda clip: -clip.units)
     places = threads * ROWS
@@ -56,7 +56,7 @@ def sample_side_by_side(
                 ended = work.ended.get()
                 if isinstance(ended, BaseException):
                     raise ended
-                yield ended.index, np.concatenate(ended.parts)
+                yield ended.index, np.concatenate(ended.parts, 1)
                 ended.parts.clear()
         finally:  # an error, Ctrl-C, or nobody listens any more: threads end within a chunk instead of sampling on
             work.stop.set()
@@ -113,8 +113,8 @@ class _Thread:
         """As far as all clips have conditioning."""
         frames = min(len(clip.frames) for _, clip in running)
         conditioning = np.stack([clip.frames[:frames] for _, clip in running])
-        time = frames * self.sampler.hop_length
-        uniforms = np.stack([clip.random.random(time) for _, clip in running])
+        steps = frames * self.sampler.frame_length
+        uniforms = np.stack([random_steps(clip.random, self.sampler.bands, steps) for _, clip in running])
         slots = np.array([slot for slot, _ in running])
         classes = self.sampler.sample(self.states, slots, conditioning, uniforms, self.work.options)
         for (_, clip), drawn in zip(running, _small(classes), strict=True):

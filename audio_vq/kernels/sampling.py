@@ -1,8 +1,9 @@
 """One WaveNet step after another, many streams side by side: plain loops over layers, streams and channels.
 
-A sample needs the inputs of `dilation`, 2 · dilation … samples ago in every layer. Each layer keeps them in a ring, so
-that a sample costs two products per layer, not a pass over the receptive field (Le Paine et al. 2016, "Fast WaveNet
-generation algorithm"). All streams go through a layer before the next one: its weights stay in the cache.
+A step draws one class per band. It needs the inputs of `dilation`, 2 · dilation … steps ago in every layer. Each layer
+keeps them in a ring, so that a step costs two products per layer, not a pass over the receptive field (Le Paine et al.
+2016, "Fast WaveNet generation algorithm"). All streams go through a layer before the next one: its weights stay in the
+cache.
 
 Two formats, told apart by the types of weights and activations (`dots.py`). In float32 the equations are those of
 `models/wavenet.py`; `tests/test_sampling.py` proves the logits equal. In int8, activations are whole numbers up to
@@ -29,25 +30,26 @@ _CONTRACT = {"contract"}  # products and sums may become one instruction; nothin
 class Network(NamedTuple):
     """One WaveNet as the step reads it. R residual and S skip channels, padded with zeros."""
 
-    embedding: Floats  # (classes, R)
-    taps: Matrices  # (kernel · R, 2R): the present sample, then those 1, 2 … dilations back
+    embedding: Floats  # (bands · classes, R)
+    taps: Matrices  # (kernel · R, 2R): the present step, then those 1, 2 … dilations back
     onward: Matrices  # (R, R + S): residual beside skip
     onward_bias: Floats  # (layers, R + S)
     skip_bias: Floats  # (S,)
     hidden: Matrices  # (S, S), one "layer"
     hidden_bias: Floats  # (S,)
-    output: Matrices  # (S, padded classes), one "layer"
-    output_bias: Floats  # (padded classes,)
-    dilations: Ints  # (layers,), samples
+    output: Matrices  # (S, bands · padded classes), one "layer"
+    output_bias: Floats  # (bands · padded classes,)
+    dilations: Ints  # (layers,), steps
     kernel_size: int
+    bands: int
 
 
 class StreamStates(NamedTuple):
-    """Where the sampling of some streams stands, changed in place from sample to sample."""
+    """Where the sampling of some streams stands, changed in place from step to step."""
 
     past: Floats  # (streams, Σ ring lengths, R): the layers' rings, (kernel − 1) · dilation inputs each
     next: Ints  # (streams, layers): where in its ring each layer writes next, over its oldest entry
-    previous: Ints  # (streams,): class of the last sample
+    previous: Ints  # (streams, bands): classes of the last step
 
 
 class Memory(NamedTuple):
@@ -59,13 +61,13 @@ class Memory(NamedTuple):
     x: Floats  # (rows, R + S): the next layer's input beside the sum of skips
     gate: Floats  # (R,): of one row
     hidden: Floats  # (rows, S)
-    logits: Floats  # (rows, padded classes)
+    logits: Floats  # (rows, bands · padded classes)
     weights: Floats  # (classes,): of one draw
     candidates: Floats  # (classes,)
 
 
 def working_memory(network: Network, rows: int, activations: type[np.generic]) -> Memory:
-    classes, channels = network.embedding.shape
+    classes, channels = len(network.embedding) // network.bands, network.embedding.shape[1]
     skip, logits = len(network.skip_bias), len(network.output_bias)
     products = (network.taps, network.onward, network.hidden, network.output)
     return Memory(
@@ -88,31 +90,35 @@ def sample(
     slots: Ints,
     conditioning: Floats,
     uniforms: npt.NDArray[np.float64],
-    temperature: float,
+    temperatures: npt.NDArray[np.float64],
     top_p: float,
     memory: Memory,
     classes: Ints,
 ) -> None:
-    """Draws one class per uniform number for every row.
+    """Draws one class per step and band for every row.
 
     Args:
         network: whose format is that of the memory.
         states: of all streams; those of `slots` are changed.
         slots: `(rows,)` the streams to continue.
-        conditioning: `(rows, frames, layers, 2R)`, padded, each for time / frames samples.
-        uniforms: `(rows, time)` in [0, 1).
-        temperature: divides the logits.
+        conditioning: `(rows, frames, layers, 2R)`, padded, each for time / frames steps.
+        uniforms: `(rows, bands, time)` in [0, 1).
+        temperatures: `(bands,)`, divide the logits.
         top_p: keeps the most likely classes that together have this probability.
-        memory: for as many rows.        classes: `(rows, time)`, to be drawn.
+        memory: for as many rows.
+        classes: `(rows, bands, time)`, to be drawn.
     """
-    rows, time = uniforms.shape
-    hop = time // max(conditioning.shape[1], 1)
+    rows, bands, time = uniforms.shape
+    frame_length, width = time // max(conditioning.shape[1], 1), memory.logits.shape[1] // bands
     for t in range(time):
-        _step(network, states, slots, conditioning, t // hop, memory)
+        _step(network, states, slots, conditioning, t // frame_length, memory)
         for r in range(rows):
-            drawn = draw_class(memory.logits[r], uniforms[r, t], temperature, top_p, memory.weights, memory.candidates)
-            classes[r, t] = drawn
-            states.previous[slots[r]] = drawn
+            for band in range(bands):
+                logits = memory.logits[r, band * width : (band + 1) * width]
+                temperature, uniform = temperatures[band], uniforms[r, band, t]
+                drawn = draw_class(logits, uniform, temperature, top_p, memory.weights, memory.candidates)
+                classes[r, band, t] = drawn
+                states.previous[slots[r], band] = drawn
 
 
 @compiled(**UNCOUNTED)
@@ -125,27 +131,33 @@ def teacher_forced(
     memory: Memory,
     logits: Floats,
 ) -> None:
-    """Logits `(rows, time, classes)`, every sample after the targets `(rows, time)` before it."""
-    rows, time = targets.shape
-    hop = time // max(conditioning.shape[1], 1)
+    """Logits `(rows, time, bands, classes)`, every step after the targets `(rows, bands, time)` before it."""
+    rows, bands, time = targets.shape
+    frame_length, width = time // max(conditioning.shape[1], 1), memory.logits.shape[1] // bands
     for t in range(time):
-        _step(network, states, slots, conditioning, t // hop, memory)
+        _step(network, states, slots, conditioning, t // frame_length, memory)
         for r in range(rows):
-            for c in range(logits.shape[2]):
-                logits[r, t, c] = memory.logits[r, c]
-            states.previous[slots[r]] = targets[r, t]
+            for band in range(bands):
+                for c in range(logits.shape[3]):
+                    logits[r, t, band, c] = memory.logits[r, band * width + c]
+                states.previous[slots[r], band] = targets[r, band, t]
 
 
 @compiled(**UNCOUNTED)
 def _step(
     network: Network, states: StreamStates, slots: Ints, conditioning: Floats, frame: int, memory: Memory
 ) -> None:
-    """Logits of the next sample of all rows into the memory."""
+    """Logits of the next step of all rows into the memory."""
     channels, skip = network.embedding.shape[1], len(network.skip_bias)
+    classes = len(memory.weights)
     for r in range(len(slots)):
         previous = states.previous[slots[r]]
         for j in range(channels):
-            memory.x[r, j] = network.embedding[previous, j]
+            memory.x[r, j] = network.embedding[previous[0], j]
+        for band in range(1, network.bands):
+            said = network.embedding[band * classes + previous[band]]
+            for j in range(channels):
+                memory.x[r, j] += said[j]
         for j in range(skip):
             memory.x[r, channels + j] = network.skip_bias[j]
     ring = 0
@@ -185,9 +197,9 @@ def _gather(network: Network, states: StreamStates, slots: Ints, layer: int, rin
 
 
 @compiled(**INLINED)
-def _back(newest: int, samples: int, length: int) -> int:
-    """Place in a ring of so many samples ago."""
-    return newest - samples if newest >= samples else newest - samples + length
+def _back(newest: int, steps: int, length: int) -> int:
+    """Place in a ring of so many steps ago."""
+    return newest - steps if newest >= steps else newest - steps + length
 
 
 @compiled(**INLINED)

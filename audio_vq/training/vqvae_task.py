@@ -55,7 +55,7 @@ class VQVAETask:
         self.crops = train_crops
         self.validation_crops = valid_crops.fixed(train.validation_crops)
         self.validation = self.listener.heard(self.validation_crops)
-        self.seconds_per_step = train_crops.batch_size * train.crop_length / config.sample_rate
+        self.seconds_per_step = train_crops.batch_size * (train.spoken_length or train.crop_length) / config.sample_rate
         self.codebook = CodebookSchedule(config.quantizer, self.heard, seed)
         self._prefetch = Prefetch(self.heard)
         self.fit_bands(self.network)
@@ -186,6 +186,8 @@ class VQVAETask:
                 "hours": round(corpus.hours, 4),
                 "speakers": len(corpus.speakers),
                 "loudness_db": corpus.header.settings.get("loudness_db"),
+                "voices": {name: corpus.header.speaker_info.get(name, {}) for name in corpus.speakers},
+                **self.listener.description(),
             },
             training=record,
         )
