@@ -8,12 +8,13 @@ import pytest
 from report_case import make_case
 from test_analysis_measures import utterance
 from test_analysis_report import Page
-from tones import RATE, ToneModel, tone_corpus
+from tones import HOP, RATE, ToneModel, tone_corpus
 
 from audio_vq.analysis.measures.abx_scores import score_abx
 from audio_vq.analysis.measures.analyze import analyze
 from audio_vq.analysis.measures.baselines import MfccKmeans, fit_mfcc_kmeans
-from audio_vq.analysis.measures.encoded import combinations, vectors
+from audio_vq.analysis.measures.encoded import combinations, phones_of, vectors
+from audio_vq.analysis.measures.reading import Side, Sides, counted, probed, side_by_side
 from audio_vq.analysis.measures.selection import open_aligned, select_utterances
 from audio_vq.analysis.measures.speakers import speaker_leakage
 from audio_vq.analysis.report.atlas import make_atlas
@@ -106,6 +107,23 @@ def test_each_group_has_the_figures_of_a_model_that_has_no_other(analysis, metri
             assert figures[name].items() <= alone[name].items()
         counted = metrics["baselines"]["mfcc_kmeans_alone"]
         assert counted.items() <= alone["baselines"]["mfcc_kmeans"].items()  # the control has as many centres
+
+
+def test_of_one_group_a_probe_reads_what_counting_reads(analysis):
+    """So that figures of one group and of several stand on one scale; differences are rare units' near ties."""
+    rng = np.random.default_rng(0)
+
+    def side(encoded):
+        heard = [2 * each.units[0] + each.units[1] for each in encoded]
+        noisy = [np.where(rng.random(len(row)) < 0.6, row, rng.integers(12, size=len(row))) for row in heard]
+        some = tuple(replace(each, units=row[None]) for each, row in zip(encoded, noisy, strict=True))
+        return Side(some, tuple(phones_of(each, HOP, RATE) for each in encoded))
+
+    sides = Sides(side(analysis.scored), side(analysis.scored))
+    by_counting = counted(sides, lambda each: each.units[0], 12, seed=0)
+    by_probe = probed(sides, lambda each: side_by_side(each.units, 12), seed=0)
+    assert by_counting.majority + 0.1 < by_counting.accuracy < 0.9
+    assert by_probe.accuracy == pytest.approx(by_counting.accuracy, abs=0.03)
 
 
 def test_rates_are_sums_over_tracks(analysis, metrics):
@@ -219,7 +237,7 @@ def test_the_page_shows_groups_and_pitch(case):
     page.feed(render_report(case.model, case.analysis, atlas, case.metrics, {"checkpoint": "x"}, seed=0))
     assert page.open == []
     assert "2 codebooks of 16 and 8 pitch classes" in page.text
-    assert "read by a linear probe" in page.text
+    assert "read by a linear probe of their one-hot units" in page.text
     assert "Unit atlas of group 1" in page.text
     assert "share of voiced units" in page.text
     linked = [attributes for tag, attributes in page.tags if "data-unit" in attributes]

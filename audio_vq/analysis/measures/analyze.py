@@ -144,7 +144,7 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
         groups=groups,
         pitch=PitchUse(unit_statistics.usage(pitch, model.pitch_classes)) if pitch else None,
         scored=scored,
-        phones=_read_together(sides, groups, codebook, seed=seed),
+        phones=read_code(sides, lambda each: each.units, model.groups, codebook_size, seed=seed),
         baselines=score_baselines(sides, kmeans, codebook_size, seed=seed),
         segments=score_changes(scored, lambda each: each.units, model.hop_length, model.sample_rate),
         kmeans_segments=score_changes(scored, kmeans.units_of, model.hop_length, model.sample_rate),
@@ -193,10 +193,6 @@ def _groups(
         )
 
     return tuple(of_group(group) for group in range(model.groups))
-
-
-def _read_together(sides: Sides, groups: Sequence[GroupScores], codebook: np.ndarray, *, seed: int) -> PhoneScores:
-    return groups[0].phones if len(groups) == 1 else read_code(sides, lambda each: each.units, codebook, seed=seed)
 
 
 def _rates(
