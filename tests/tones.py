@@ -26,6 +26,8 @@ class ToneModel:
     hop_length: int = HOP
     codebook_size: int = 8
     unit_rate_hz: float = RATE / HOP
+    groups: int = 1
+    pitch_classes: int = 0
 
     @property
     def codebook(self):
@@ -33,7 +35,7 @@ class ToneModel:
 
     @property
     def track_sizes(self):
-        return (self.codebook_size,) * len(self.codebook)
+        return (self.codebook_size,) * self.groups + ((self.pitch_classes,) if self.pitch_classes else ())
 
     @property
     def bits_per_second(self):
@@ -53,7 +55,13 @@ class ToneModel:
 
     @property
     def codec(self):
+        network = SimpleNamespace(
+            quantizer=SimpleNamespace(groups=self.groups),
+            encoder=SimpleNamespace(centred=False),
+            pitch_classes=self.pitch_classes,
+        )
         return SimpleNamespace(
+            network=network,
             chunk_encoder=SimpleNamespace(cut=self.cut, encode=self.both),
             loudness_db=None,
             sample_rate=RATE,
@@ -61,14 +69,18 @@ class ToneModel:
             fingerprint=self.fingerprint,
         )
 
-    def cut(self, blocks):
+    def cut(self, blocks, _):
         waveform = np.concatenate(list(blocks))
         yield SimpleNamespace(waveform=waveform, recording_samples=len(waveform))
 
     def both(self, chunks, _):
         for chunk in chunks:
-            units = self.encode(chunk.waveform, RATE)
+            units = self.in_groups(self.encode(chunk.waveform, RATE))
             yield chunk, SimpleNamespace(units=units, latents=self.latents(chunk.waveform, RATE).astype(np.float32))
+
+    def in_groups(self, heard):
+        """Units `(groups, time)`."""
+        return heard[None]
 
     def latents(self, waveform, sample_rate):
         return np.eye(4)[self.encode(waveform, sample_rate)].T  # (4, num_units)

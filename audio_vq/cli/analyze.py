@@ -155,8 +155,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
 
     read_section(out)  # the page will show it: if it cannot, better now than after the work
     model = VQVAE.from_pretrained(checkpoint, settings.device)
-    if settings.group >= len(model.codebook):
-        raise UserError(f"--group {settings.group}: {checkpoint} has groups 0 to {len(model.codebook) - 1}")
+    if settings.group >= model.groups:
+        raise UserError(f"--group {settings.group}: {checkpoint} has groups 0 to {model.groups - 1}")
     prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None
     if prior:
         prior.check_units_of(model)

@@ -128,18 +128,13 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
         chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
     scored = tuple(each for each in chosen if each.alignment is not None)
     sides = Sides(_side(model, mapping), _side(model, scored))
-    kmeans = fit_mfcc_kmeans(mapping, codebook_size, len(codebook), seed=seed)
+    kmeans = fit_mfcc_kmeans(mapping, codebook_size, model.groups, seed=seed)
     together = _one_corpus(selection, mapping, chosen)
     bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
     abx = score_abx(scored, together, codebook, kmeans, 1 / model.unit_rate_hz, seed=seed)
-    pitch = _pitch_use(model, chosen)
-    leakage = speaker_leakage(
-        together,
-        [kmeans.units_of(each) for each in together],
-        codebook_size,
-        len(pitch.counts) if pitch else 0,
-        seed=seed,
-    )
+    pitch = [each.pitch for each in chosen if each.pitch is not None]
+    kmeans_units = [kmeans.units_of(each) for each in together]
+    leakage = speaker_leakage(together, kmeans_units, codebook_size, model.pitch_classes, seed=seed)
     groups = _groups(model, sides, chosen, abx, leakage, seed=seed)
     return Analysis(
         selection=selection,
@@ -147,9 +142,9 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
         unit_rate_hz=model.unit_rate_hz,
         hop_length=model.hop_length,
         groups=groups,
-        pitch=pitch,
+        pitch=PitchUse(unit_statistics.usage(pitch, model.pitch_classes)) if pitch else None,
         scored=scored,
-        phones=_read_together(sides, groups, codebook, seed=seed),
+        phones=read_code(sides, lambda each: each.units, model.groups, codebook_size, seed=seed),
         baselines=score_baselines(sides, kmeans, codebook_size, seed=seed),
         segments=score_changes(scored, lambda each: each.units, model.hop_length, model.sample_rate),
         kmeans_segments=score_changes(scored, kmeans.units_of, model.hop_length, model.sample_rate),
@@ -171,11 +166,6 @@ def _one_corpus(
     """What was chosen, and what teaches where it is of the same corpus; measures that learn no map may use it."""
     same = selection.mapping_corpus is selection.scored_corpus
     return [*chosen, *(mapping if same else ())]
-
-
-def _pitch_use(model: "VQVAE", chosen: Sequence[EncodedUtterance]) -> PitchUse | None:
-    classes = [each.pitch for each in chosen if each.pitch is not None]
-    return PitchUse(unit_statistics.usage(classes, model.track_sizes[-1])) if classes else None
 
 
 def _kmeans_use(kmeans: MfccKmeans, scored: Sequence[EncodedUtterance]) -> np.ndarray:
@@ -202,11 +192,7 @@ def _groups(
             speakers=leakage.groups[group] if leakage else None,
         )
 
-    return tuple(of_group(group) for group in range(len(model.codebook)))
-
-
-def _read_together(sides: Sides, groups: Sequence[GroupScores], codebook: np.ndarray, *, seed: int) -> PhoneScores:
-    return groups[0].phones if len(groups) == 1 else read_code(sides, lambda each: each.units, codebook, seed=seed)
+    return tuple(of_group(group) for group in range(model.groups))
 
 
 def _rates(

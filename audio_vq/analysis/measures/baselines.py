@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
 from sklearn.cluster import MiniBatchKMeans
 
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.measures.phones import PhoneScores
-from audio_vq.analysis.measures.probe import one_hot
-from audio_vq.analysis.measures.reading import Sides, counted, probed, read_code
+from audio_vq.analysis.measures.reading import Sides, counted, probed, read_code, side_by_side
 
 NEIGHBOURS = 2  # units either side that the probe of units sees
 
@@ -60,20 +58,16 @@ def score_baselines(sides: Sides, kmeans: MfccKmeans, codebook_size: int, *, see
     `mfcc_kmeans` has as many bits as the model's units and is read as they are. Where they have several groups,
     `mfcc_kmeans_alone`, its first, is counted as each of theirs is.
     """
-    rng = np.random.default_rng(seed)
-
-    def neighbourhood(each: EncodedUtterance) -> csr_array:
-        return hstack([one_hot(units, codebook_size, NEIGHBOURS) for units in each.units], format="csr")
-
-    scores = {"mfcc_kmeans": read_code(sides, kmeans.units_of, kmeans.centres, seed=seed)}
-    if len(kmeans.centres) > 1:
+    rng, groups = np.random.default_rng(seed), len(kmeans.centres)
+    scores = {"mfcc_kmeans": read_code(sides, kmeans.units_of, groups, codebook_size, seed=seed)}
+    if groups > 1:
         scores["mfcc_kmeans_alone"] = counted(sides, lambda each: kmeans.units_of(each)[0], codebook_size, seed=seed)
     return scores | {
         "random_units": counted(
             sides, lambda each: random_units(each.num_units, codebook_size, rng), codebook_size, seed=seed
         ),
         "latent_probe": probed(sides, lambda each: each.latents, seed=seed),
-        "unit_probe": probed(sides, neighbourhood, seed=seed),
+        "unit_probe": probed(sides, lambda each: side_by_side(each.units, codebook_size, NEIGHBOURS), seed=seed),
     }
 
 

@@ -56,16 +56,14 @@ def encode_utterances(
     def acoustics(utterance: Utterance) -> Acoustics:
         return describe(source.corpus.waveform(utterance), model.sample_rate, model.hop_length)
 
-    encoded, groups = [], len(model.codebook)
+    encoded = []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         described = pool.map(acoustics, utterances)
         encodings = encode_sources(model.codec, corpus_sources(source.corpus, utterances), with_latents=True)
         for utterance, encoding, sound in zip(utterances, encodings, described, strict=True):
             assert encoding.latents is not None
-            tracks = np.atleast_2d(encoding.sequence.units)
-            units, pitch = tracks[:groups], tracks[groups] if len(tracks) > groups else None
-            alignment = source.alignment(utterance)
-            encoded.append(EncodedUtterance(utterance, units, pitch, alignment, encoding.latents.T, sound))
+            code, alignment = encoding.sequence, source.alignment(utterance)
+            encoded.append(EncodedUtterance(utterance, code.groups, code.pitch, alignment, encoding.latents.T, sound))
             bar.advance()
     return tuple(encoded)
 

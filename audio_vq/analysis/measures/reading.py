@@ -1,7 +1,8 @@
-"""Phones read from codes: from units that are counted, or by a probe from the vectors that units stand for.
+"""Phones read from codes: each group's units are counted, all groups together are read by a probe.
 
-The combinations of several groups' units are far too many to be counted. All groups together are read by a linear
-probe of their codebook vectors, which is taught with the phones of the mapping utterances; each group alone is counted.
+The combinations of several groups' units are far too many to be counted. A linear probe of the units, one-hot and side
+by side, is taught with the phones of the mapping utterances: each unit of each group adds its evidence for each phone.
+Of one group it would read what counting reads: the commonest phone of each unit.
 """
 
 from collections.abc import Callable
@@ -9,11 +10,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.sparse import vstack
+from scipy.sparse import csr_array, hstack, vstack
 
-from audio_vq.analysis.measures.encoded import EncodedUtterance, vectors
+from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.measures.phones import LabelledUnits, PhoneScores, score_phones
-from audio_vq.analysis.measures.probe import Features, fit_linear_probe
+from audio_vq.analysis.measures.probe import Features, fit_linear_probe, one_hot
 
 FIT_FRAMES = 60_000  # to which a probe is fitted, drawn from the mapping utterances
 
@@ -55,8 +56,13 @@ def probed(sides: Sides, features_of: Callable[[EncodedUtterance], Features], *,
     return counted(sides, lambda each: probe.predict(features_of(each)), len(names), seed=seed)
 
 
-def read_code(sides: Sides, units_of: UnitsOf, codebook: np.ndarray, *, seed: int) -> PhoneScores:
-    """Of units `(groups, num_units)` that stand for vectors of a codebook `(groups, K, dim / groups)`."""
-    if len(codebook) == 1:
-        return counted(sides, lambda each: units_of(each)[0], codebook.shape[1], seed=seed)
-    return probed(sides, lambda each: vectors(units_of(each), codebook), seed=seed)
+def read_code(sides: Sides, units_of: UnitsOf, groups: int, codebook_size: int, *, seed: int) -> PhoneScores:
+    """Of units `(groups, num_units)`."""
+    if groups == 1:
+        return counted(sides, lambda each: units_of(each)[0], codebook_size, seed=seed)
+    return probed(sides, lambda each: side_by_side(units_of(each), codebook_size), seed=seed)
+
+
+def side_by_side(units: np.ndarray, codebook_size: int, reach: int = 0) -> csr_array:
+    """One-hot units of every group `(groups, num_units)`, and of their neighbours up to `reach` away."""
+    return hstack([one_hot(row, codebook_size, reach) for row in units], format="csr")

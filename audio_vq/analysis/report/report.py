@@ -125,8 +125,8 @@ def _phone_protocol(analysis: Analysis) -> str:
     if len(analysis.groups) > 1:
         reading = (
             f"Combinations of {len(analysis.groups)} units are too many to be counted: all groups together are read by "
-            f"a linear probe of their codebook vectors, taught with {taught}, each group alone by the phone that each "
-            "of its units occurred with most there. Both readings are scored"
+            f"a linear probe of their one-hot units, taught with {taught}, each group alone by the phone that each of "
+            "its units occurred with most there. Both readings are scored"
         )
     return (
         f"{reading} on {phones.num_frames} frames of {len(selection.scored)} other utterances, at the centre of each "
