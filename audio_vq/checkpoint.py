@@ -199,7 +199,11 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Fills the model from `model.safetensors`; every tensor must be there and fit."""
-    weights = load_tensors(folder)
+    fill(model, load_tensors(folder), folder)
+
+
+def fill(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
+    """Puts weights that come from a checkpoint's folder into the model. Raises UserError where they do not fit."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

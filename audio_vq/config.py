@@ -240,6 +240,10 @@ class TrainRun:
                 f"train.crop_length={crop} is not a multiple of the model's hop length {hop} (strides "
                 f"{list(self.model.encoder.strides)}); give train.crop_length={max(hop, crop // hop * hop)}"
             )
+        if (self.train.warp or self.train.equaliser_db) and not self.model.encoder.filterbank:
+            raise UserError(
+                "train.warp and train.equaliser_db change spectra: they need model.encoder.filterbank above 0"
+            )
         spoken = self.train.spoken_length
         if spoken % hop or spoken > crop:
             raise UserError(

@@ -132,7 +132,7 @@ def test_groups_are_quantisers_side_by_side(groups, size, dim, seed):
         assert torch.equal(result.units, torch.cat([each.units for each in results], 1))
         assert torch.equal(result.latents, torch.cat([each.latents for each in results], 1))
         assert torch.equal(
-            whole.lookup(result.units), torch.cat([p.lookup(r.units) for p, r in zip(parts, results)], 1)
+            whole.lookup(result.units), torch.cat([p.lookup(r.units) for p, r in zip(parts, results, strict=True)], 1)
         )
         losses = torch.stack([each.commitment_loss for each in results])
         torch.testing.assert_close(result.commitment_loss, losses.mean())

@@ -244,7 +244,7 @@ def test_the_whole_model_equals_one_of_conv1d(fused):
     """Encoder and codebook get the gradients they would get from `nn.Conv1d`."""
     model, heard = vqvae(), Heard(0.2 * torch.randn(2, 192), torch.tensor([0, 1]))
     plain = copy.deepcopy(model)
-    plain = with_decoder(plain, PlainWaveNet(plain.wavenet), VQVAE)
+    plain = with_decoder(plain, PlainWaveNet(plain.wavenet))
     losses, expected = model(heard), plain(heard)
     assert losses.total.item() == pytest.approx(expected.total.item(), rel=FLOAT32)
     losses.total.backward()

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audio_vq.config import ModelConfig
 from audio_vq.models.vqvae import VQVAEModel
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
@@ -41,13 +40,8 @@ class PlainWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet) -> None:
         super().__init__()
-<<<<<<< HEAD
-        self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
-        self.frame_length, self.silence = wavenet.frame_length, wavenet.silence
-=======
         self.frame_length, self.silence = wavenet.frame_length, wavenet.silence
         self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
->>>>>>> codec
         self.embedding = nn.Embedding.from_pretrained(wavenet.embedding.weight.detach().clone(), freeze=False)
         skips = wavenet.skip.weight.chunk(len(wavenet.layers), 1)
         self.layers = nn.ModuleList()
@@ -66,24 +60,11 @@ class PlainWaveNet(nn.Module):
 
     def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
         """As `WaveNet.conditioned_loss`."""
-<<<<<<< HEAD
-        x = torch.zeros(())
-        tables = self.embedding.weight.chunk(self.bands.bands)
-        for table, classes in zip(tables, targets.unbind(1), strict=True):
-            previous = F.pad(classes[:, :-1], (1, 0), value=self.silence)
-            x = x + F.embedding(previous, table).transpose(1, 2)  # (B, R, T)
-=======
         x = said(targets, self.silence, self.bands.classes, self.embedding).transpose(1, 2)  # (B, R, T)
->>>>>>> codec
         total = torch.zeros(())
         for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
             x, skip = layer(x, frames.transpose(1, 2).repeat_interleave(self.frame_length, 2))  # (B, 2R, T)
             total = total + skip
-<<<<<<< HEAD
-        logits = self.output(F.relu(self.hidden(F.relu(total)))).chunk(self.bands.bands, 1)
-        losses = [F.cross_entropy(each, of_band) for each, of_band in zip(logits, targets.unbind(1), strict=True)]
-        return torch.stack(losses).mean()
-=======
         logits = self.output(F.relu(self.hidden(F.relu(total))))
         return F.cross_entropy(logits.unflatten(1, (self.bands.bands, -1)).transpose(1, 2), targets)
 
@@ -92,7 +73,6 @@ def said(targets: Tensor, silence: int, classes: int, embedding: nn.Embedding) -
     """What each step reads of the one before it, `(batch, time, R)`: its bands' embeddings, summed."""
     previous = F.pad(targets[..., :-1], (1, 0), value=silence)
     return torch.stack([embedding(band + i * classes) for i, band in enumerate(previous.unbind(1))]).sum(0)
->>>>>>> codec
 
 
 @torch.no_grad()
@@ -111,12 +91,8 @@ class RowsWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet, *, bfloat16: bool = False, compiled: bool = False) -> None:
         super().__init__()
-<<<<<<< HEAD
-        self.wavenet, self.bands, self.conditioner = wavenet, wavenet.bands, wavenet.conditioner
-=======
         self.wavenet, self.embedding = wavenet, wavenet.embedding
         self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
->>>>>>> codec
         self.in_bfloat16 = bfloat16
         self._loss = torch.compile(self._rows_loss) if compiled else self._rows_loss
 
@@ -127,25 +103,11 @@ class RowsWaveNet(nn.Module):
     def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
         """As `WaveNet.conditioned_loss`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
-<<<<<<< HEAD
-            return self.conditioned_loss(targets, self.conditioner(latents, speaker))
-
-    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
-        """As `WaveNet.conditioned_loss`."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
-=======
->>>>>>> codec
             return self._loss(targets, conditioning)
 
     def _rows_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
         wavenet, time, gates = self.wavenet, targets.shape[2], []
-<<<<<<< HEAD
-        firsts = torch.arange(self.bands.bands)[:, None] * wavenet.classes  # of each band's classes
-        previous = F.pad(targets[..., :-1], (1, 0), value=wavenet.silence) + firsts
-        x = wavenet.embedding(previous.transpose(1, 2)).sum(2)  # (B, T, R)
-=======
         x = said(targets, wavenet.silence, wavenet.classes, wavenet.embedding)  # (B, T, R)
->>>>>>> codec
         for layer, frames in zip(wavenet.layers, conditioning.unbind(1), strict=True):
             assert isinstance(layer, GatedLayer)
             past = F.pad(x, (0, 0, layer.dilation, 0))[:, :time]
@@ -155,15 +117,6 @@ class RowsWaveNet(nn.Module):
             gates.append(torch.tanh(tanh) * torch.sigmoid(sigmoid))
             x = x + layer.residual(gates[-1]) if layer.residual else x
         logits = wavenet.output(F.relu(wavenet.hidden(F.relu(wavenet.skip(torch.cat(gates, 2))))))
-<<<<<<< HEAD
-        by_class = logits.float().unflatten(2, (-1, wavenet.classes)).flatten(0, 2)
-        return F.cross_entropy(by_class, targets.transpose(1, 2).flatten())
-
-
-def with_decoder(model: VQVAEModel, wavenet: nn.Module, config: ModelConfig) -> VQVAEModel:
-    """The same model, of a configuration, around another decoder; encoder and quantiser are shared."""
-    return VQVAEModel(model.encoder, model.quantizer, wavenet, config)  # type: ignore[arg-type]
-=======
         each = logits.unflatten(2, (self.bands.bands, -1)).flatten(0, 2)  # (B · T · bands, classes)
         return F.cross_entropy(each.float(), targets.transpose(1, 2).flatten())
 
@@ -172,4 +125,3 @@ def with_decoder(model: VQVAEModel, wavenet: nn.Module) -> VQVAEModel:
     """The model, from now on around another decoder."""
     model.wavenet = wavenet  # type: ignore[assignment]
     return model
->>>>>>> codec

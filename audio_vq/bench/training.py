@@ -69,7 +69,7 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
         return build_vqvae(config, SPEAKERS)
 
     models = {name: fresh() for name in (PLAIN, FLOAT32, OURS)}
-    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet), config)
+    models[PLAIN] = with_decoder(models[PLAIN], PlainWaveNet(models[PLAIN].wavenet))
     models[OURS].wavenet.bfloat16_products = True
     if config.wavenet.kernel_size != 2:
         return models
@@ -78,8 +78,7 @@ def _contenders(config: ModelConfig, *, compiled: bool) -> dict[str, VQVAEModel]
             model = fresh()
             precision = "bfloat16" if bfloat16 else "float32"
             name = f"F.linear over rows, {precision}{', torch.compile' if compile_it else ''}"
-            rows = RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it)
-            models[name] = with_decoder(model, rows, config)
+            models[name] = with_decoder(model, RowsWaveNet(model.wavenet, bfloat16=bfloat16, compiled=compile_it))
     return models
 
 
@@ -92,41 +91,22 @@ def _works(step: Callable[[], float]) -> bool:
     return True
 
 
-<<<<<<< HEAD
-def _noise(config: ModelConfig, batch_size: int, length: int) -> Heard:
-    """Clips of `length` samples, with whatever the model wants to know of their recordings."""
-    units = length // hop_length(config)
-    return Heard(
-        waveform=0.1 * torch.randn(batch_size, length),
-        speaker=torch.arange(batch_size) % SPEAKERS,
-        mean=torch.zeros(batch_size, config.encoder.filterbank) if config.encoder.centred else None,
-        pitch=torch.randint(config.pitch, (batch_size, units)) if config.pitch else None,
-=======
 def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
     return Heard(
         waveform=0.1 * torch.randn(crops, length),
         speaker=torch.arange(crops) % SPEAKERS,
         mean=torch.zeros(crops, config.encoder.filterbank) if config.encoder.centred else None,
         pitch=torch.randint(config.pitch, (crops, length // hop_length(config))) if config.pitch else None,
->>>>>>> codec
     )
 
 
 def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
-<<<<<<< HEAD
     """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
-=======
-    """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
->>>>>>> codec
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
     perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
-<<<<<<< HEAD
     spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
-=======
-    spoken_units = train.spoken_length // model.hop_length if train.spoken_length else None
->>>>>>> codec
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -136,10 +116,6 @@ def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], f
         optimizer.step()
         model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
-<<<<<<< HEAD
         return len(heard.waveform) * spoken_units * model.hop_length / model.sample_rate
-=======
-        return heard.waveform.numel() / model.sample_rate
->>>>>>> codec
 
     return step

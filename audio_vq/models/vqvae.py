@@ -65,7 +65,7 @@ class ConditioningBits:
     """Bits per waveform sample (of bands: per class) when the decoder is given the truth, or something else.
 
     A decoder that ignores its latents needs the same bits whatever units it is given: `bits_shuffled − bits_true` is
-    what the units are worth. Pitch, if any, stays true. `None` where there is nobody else to compare with.
+    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody to compare with.
     """
 
     bits_true: float

@@ -30,7 +30,7 @@ class GaussianTask(VQVAETask):
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         for part in self.batches(model, step, rank):
-            losses = model(part, self.perturbation, annealing=self.annealing)
+            losses = model(part, self.perturbation, self.annealing, self.spoken_units)
             yield PartResult(losses.total, losses.reconstruction, losses.latents.nats_per_unit)
 
     def after_step(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from audio_vq.checkpoint import load_tensors, read_info, resolve_checkpoint
+from audio_vq.checkpoint import fill, load_tensors, read_info, resolve_checkpoint
 from audio_vq.config import ModelConfig, as_dict
 from audio_vq.errors import UserError
 
@@ -14,7 +14,7 @@ def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...
     """Loads a checkpoint's weights; speakers it knows keep their embedding, new ones begin at the mean of all.
 
     Raises:
-        UserError: no such checkpoint, or one of another architecture.
+        UserError: no such checkpoint, a damaged one, or one of another architecture.
     """
     folder = resolve_checkpoint(name)
     info = read_info(folder, kind="vqvae")
@@ -27,8 +27,9 @@ def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...
             f"init={name} knows speakers by one-hot vectors: others cannot join; train a model with embeddings"
         )
     weights = load_tensors(folder)
-    weights[SPEAKERS] = _for_speakers(weights[SPEAKERS], info.speakers, speakers)
-    network.load_state_dict(weights)
+    if SPEAKERS in weights:
+        weights[SPEAKERS] = _for_speakers(weights[SPEAKERS], info.speakers, speakers)
+    fill(network, weights, folder)
 
 
 def _for_speakers(known: Tensor, names: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
