@@ -57,13 +57,12 @@ def evaluate(
     from audio_vq.analysis.judges.pairs import choose_pairs
     from audio_vq.analysis.judges.panel import Panel
     from audio_vq.analysis.report.conversions import refuse_foreign_report, write_section
-    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.data.prepared import PreparedCorpus
     from audio_vq.pretrained import VQVAE
 
     refuse_foreign_report(out, force)
-    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     model = VQVAE.from_pretrained(checkpoint, device)
+    options = model.sampling_options(temperature, top_p, seed)
     corpus = PreparedCorpus.open(prepared, model.sample_rate)
     chosen = choose_pairs(corpus, split, model.speakers, pairs, sources=sources, seed=seed)
     panel = Panel(judge_clip, judge_versions(), workers or os.cpu_count() or 1)
@@ -72,7 +71,7 @@ def evaluate(
         "corpus": f"{corpus.folder} ({corpus.header.corpus})",
         "split": split,
         "sources": sources,
-        "temperature": temperature,
+        "temperature": options.temperature,
         "top_p": top_p,
         "seed": seed,
         "command": shlex.join(["audio-vq", *sys.argv[1:]]),

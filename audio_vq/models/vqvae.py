@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +40,11 @@ class Heard:
     def split(self, size: int) -> "Iterator[Heard]":
         """Parts of `size` stretches each."""
         for first in range(0, len(self.waveform), size):
-            part = slice(first, first + size)
-            yield self._each(lambda tensor, part=part: tensor[part])
+            yield self._each(itemgetter(slice(first, first + size)))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Heard":
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Heard(**{name: None if tensor is None else change(tensor) for name, tensor in known.items()})
+        mean, pitch = (None if known is None else change(known) for known in (self.mean, self.pitch))
+        return Heard(change(self.waveform), change(self.speaker), mean, pitch)
 
 
 @dataclass(frozen=True)
