@@ -11,7 +11,7 @@ from test_cli import call, mistake
 
 from audio_vq import VQVAE
 from audio_vq.audio import write_audio
-from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling
+from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling, training
 from audio_vq.bench.decoder import Speech, make_decoder
 from audio_vq.bench.measurement import Budget, take_turns
 from audio_vq.checkpoint import CheckpointInfo
@@ -47,23 +47,28 @@ CONTRACT = [
 ]
 
 
-def tiny_config():
+def tiny_config(bands=1):
     return ModelConfig(
         sample_rate=4000,
         mu_law_classes=64,
         encoder=EncoderConfig(strides=[2, 4], channels=16),
         quantizer=QuantizerConfig(codebook_size=8, dim=6),
-        wavenet=WaveNetConfig(layers=3, dilation_cycle=3, residual_channels=16, skip_channels=16),
+        wavenet=WaveNetConfig(bands, layers=3, dilation_cycle=3, residual_channels=16, skip_channels=16),
     )
 
 
-def make_network(seed=0):
+def make_vqvae(seed=0, bands=1):
     torch.manual_seed(seed)
-    return build_vqvae(tiny_config(), num_speakers=2).eval().requires_grad_(False)
+    config = tiny_config(bands)
+    network = build_vqvae(config, num_speakers=2).eval().requires_grad_(False)
+    return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben")))
 
 
-def make_tiny(speech=None, seconds=0.1, trained=False, prefix=""):
-    return make_decoder(make_network(), speech, seconds, prefix, {"decoder": "tiny"}, trained)
+def make_tiny(speech=None, seconds=0.1, trained=False, prefix="", bands=1):
+    return make_decoder(make_vqvae(bands=bands), speech, seconds, prefix, {"decoder": "tiny"}, trained)
+
+
+BANDS = pytest.mark.parametrize("bands", [1, 4])
 
 
 def everything(_name):
@@ -116,11 +121,12 @@ def test_machine_peaks_are_of_real_multiply_adds():
     assert machine.describe_machine()["cpu"]
 
 
-def test_a_fresh_decoder_is_made_as_decided_as_a_trained_one():
-    decoder = make_tiny()
-    targets = torch.randint(64, (1, 64), generator=torch.Generator().manual_seed(0))
+@BANDS
+def test_a_fresh_decoder_is_made_as_decided_as_a_trained_one(bands):
+    decoder = make_tiny(bands=bands)
+    targets = torch.randint(64, (1, bands, 64 // bands), generator=torch.Generator().manual_seed(0))
     logits = decoder.wavenet(targets, decoder.latents[None, :, :8], decoder.voice)
-    entropy = torch.distributions.Categorical(logits=logits.transpose(1, 2)).entropy().mean() / math.log(2)
+    entropy = torch.distributions.Categorical(logits=logits.movedim(1, 3)).entropy().mean() / math.log(2)
     assert entropy == pytest.approx(4.0, abs=1e-3)
 
 
@@ -129,28 +135,35 @@ def test_multiply_adds_are_counted():
     # 3 layers: 2 taps of 16 × 32; 2 residuals; skips 48 × 16; hidden; output
     assert decoder.multiply_adds == 3 * 2 * 16 * 32 + 2 * 16 * 16 + 48 * 16 + 16 * 16 + 16 * 64
     assert decoder.hop_length == 8
+    assert make_tiny(bands=4).hop_length == 8
+    # per sample, of which a step has four
+    assert make_tiny(bands=4).multiply_adds == decoder.multiply_adds / 4 + 16 * 64 * 3 / 4
 
 
 def test_recorded_speech_is_what_a_trained_decoder_is_given():
-    network = make_network()
+    model = make_vqvae()
     waveform = np.sin(np.arange(803) / 5).astype(np.float32)
-    before = network.wavenet.output.weight.clone()
-    decoder = make_decoder(network, Speech(waveform, 1), 9.0, "", {}, trained=True)
-    assert torch.equal(network.wavenet.output.weight, before)
-    assert decoder.targets.shape == (800,)
+    before = model.network.wavenet.output.weight.clone()
+    decoder = make_decoder(model, Speech(waveform, 1), 9.0, "", {}, trained=True)
+    assert torch.equal(model.network.wavenet.output.weight, before)
+    assert decoder.targets.shape == (1, 800)
     assert decoder.voice.tolist() == [1]
-    units = network.encode(torch.from_numpy(waveform[None, :800]))
-    torch.testing.assert_close(decoder.latents, network.quantizer.lookup(units)[0])
-    assert make_tiny(Speech(waveform), seconds=0.1).targets.shape == (400,)
+    units = model.encode(waveform[:800], 4000, match_level=False)
+    torch.testing.assert_close(decoder.latents, model.codec.lookup(units))
+    assert make_tiny(Speech(waveform), seconds=0.1).targets.shape == (1, 400)
+    assert make_tiny(Speech(waveform), seconds=0.1, bands=4).targets.shape == (4, 100)
 
 
-def test_sampling_rows_have_their_baselines():
-    rows = {row.name: row for row in sampling.measure_sampling(make_tiny(prefix="p_"), BUDGET, everything)}
+@BANDS
+def test_sampling_rows_have_their_baselines(bands):
+    decoder = make_tiny(prefix="p_", bands=bands)
+    rows = {row.name: row for row in sampling.measure_sampling(decoder, BUDGET, everything)}
     assert {f"p_{name}" for name in sampling.NAMES if "two_threads" not in name} <= set(rows)
     for row in rows.values():
         assert 0 < row.value < math.inf
         assert row.baseline is None or row.ratio > 0
         assert row.context["decoder"] == "tiny"
+        assert row.context["bands"] == bands
     single = rows["p_wavenet_single_samples_per_s"]
     assert single.baseline == "p_wavenet_plain_samples_per_s"
     assert rows["p_wavenet_single_realtime"].value == pytest.approx(single.value / 4000)
@@ -165,12 +178,14 @@ def test_only_what_is_asked_for_is_sampled():
 
 def test_plain_sampler_counts_its_samples():
     assert sampling.plain_sampler(make_tiny(), streams=3)() == sampling.PLAIN_STEPS * 3
+    assert sampling.plain_sampler(make_tiny(bands=4), streams=3)() == sampling.PLAIN_STEPS * 3 * 4
 
 
-def test_formats_diverge_a_little_on_own_and_on_recorded_speech():
+@BANDS
+def test_formats_diverge_a_little_on_own_and_on_recorded_speech(bands):
     waveform = np.sin(np.arange(803) / 5).astype(np.float32)
     for speech, said in ((None, "the decoder's own"), (Speech(waveform), "recorded")):
-        rows = formats.measure_formats(make_tiny(speech, seconds=0.2))
+        rows = formats.measure_formats(make_tiny(speech, seconds=0.2, bands=bands))
         assert [row.name for row in rows] == list(formats.NAMES)
         for row in rows:
             assert 0 <= row.value < 0.05
@@ -178,12 +193,27 @@ def test_formats_diverge_a_little_on_own_and_on_recorded_speech():
             assert row.context["samples"] == 800
 
 
-def test_gpu_rows():
+@BANDS
+def test_gpu_rows(bands):
     """With the CPU in its place."""
-    rows = gpu.measure_gpu(make_tiny(), BUDGET, device="cpu", streams=(3,))
+    rows = gpu.measure_gpu(make_tiny(bands=bands), BUDGET, device="cpu", streams=(3,))
     assert [row.name for row in rows] == [name.replace("256", "3") for name in gpu.NAMES[:3]]
     assert all(0 < row.value < math.inf for row in rows)
     assert rows[1].baseline == rows[0].name
+
+
+def test_training_is_measured_of_models_that_hear_more_than_the_waveform():
+    config = ModelConfig(
+        sample_rate=4000,
+        mu_law_classes=16,
+        pitch=5,
+        encoder=EncoderConfig(strides=[1], channels=8, filterbank=8, centred=True),
+        quantizer=QuantizerConfig(codebook_size=8, dim=6, groups=2),
+        wavenet=WaveNetConfig(2, 2, 2, 2, 16, 16, conditioning_channels=8, spectrum_weight=1.0),
+    )
+    rows = training.measure_training(config, BUDGET, TrainConfig(batch_size=2, crop_length=320, spoken_length=160))
+    assert {row.name for row in rows} == set(training.NAMES)
+    assert all(row.context["bands"] == 2 for row in rows)
 
 
 @pytest.mark.parametrize("sizes", [(12,), (12, 12, 5)])
@@ -203,13 +233,8 @@ def test_prior_rows():
     assert all(0 < row.value < math.inf for row in rows)
 
 
-def make_vqvae(seed=0):
-    info = CheckpointInfo("vqvae", as_dict(tiny_config()), ("ann", "ben"))
-    return VQVAE(make_network(seed), tiny_config(), info)
-
-
 def make_subjects():
-    tiny, other = runner.Model(make_vqvae(), "tiny", False), runner.Model(make_vqvae(1), "other", False, "other_")
+    tiny, other = runner.Model(make_vqvae(), "tiny", False), runner.Model(make_vqvae(1, 4), "other", False, "other_")
     train = TrainConfig(batch_size=2, crop_length=160)
     return runner.Subjects([tiny, other], tiny, train, PriorConfig(layers=1, heads=2, channels=16, context=8))
 

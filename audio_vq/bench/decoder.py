@@ -1,15 +1,17 @@
 """The decoder that is measured, and what it has to say."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform, mu_law_encode
-from audio_vq.models.vqvae import NATS_TO_BITS, VQVAEModel
+from audio_vq.audio import Waveform
+from audio_vq.models.vqvae import NATS_TO_BITS
 from audio_vq.models.wavenet import WaveNet
+from audio_vq.pretrained import VQVAE
 
-BITS_WHEN_TRAINED = 4.0  # per sample: what trained decoders need for speech, about
+BITS_WHEN_TRAINED = 4.0  # per class: what trained decoders need for speech, about
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Decoder:
 
     Attributes:
         wavenet: on a CPU, float32.
-        latents: `(dim, units)`.
+        latents: `(dim, units)`: what it reads of units.
         speaker: whose voice.
-        targets: mu-law classes `(time,)` for teacher forcing; None = the decoder's own.
+        targets: mu-law classes `(bands, steps)` for teacher forcing; None = the decoder's own.
         sample_rate: Hz.
         prefix: of the names of its measurements.
         context: what it is, for the context of its measurements.
@@ -40,7 +42,7 @@ class Decoder:
     targets: Tensor | None
     sample_rate: int
     prefix: str
-    context: dict[str, str]
+    context: dict[str, Any]
 
     @property
     def voice(self) -> Tensor:
@@ -50,30 +52,31 @@ class Decoder:
     @property
     def hop_length(self) -> int:
         """Samples per unit."""
-        return self.wavenet.conditioner(self.latents[None, :, :1], self.voice).shape[2] * self.wavenet.hop_length
+        frames = self.wavenet.conditioner(self.latents[None, :, :1], self.voice).shape[2]
+        return frames * self.wavenet.frame_length * self.wavenet.bands.bands
 
     @property
-    def multiply_adds(self) -> int:
-        """Per sample, of the matrix products; conditioning, once per unit, is not counted."""
+    def multiply_adds(self) -> float:
+        """Per waveform sample, of the matrix products; conditioning, once per unit, is not counted."""
         wavenet = self.wavenet
         linears = [wavenet.skip, wavenet.hidden, wavenet.output]
         matrices = [*wavenet.layers.parameters(), *(linear.weight for linear in linears)]
-        return sum(matrix.numel() for matrix in matrices if matrix.ndim > 1)
+        return sum(matrix.numel() for matrix in matrices if matrix.ndim > 1) / wavenet.bands.bands
 
 
 @torch.no_grad()
 def make_decoder(
-    network: VQVAEModel,
+    model: VQVAE,
     speech: Speech | None,
     seconds: float,
     prefix: str,
-    context: dict[str, str],
+    context: dict[str, Any],
     trained: bool,
 ) -> Decoder:
     """A decoder with `seconds` of speech, or with made-up latents where there is none.
 
     Args:
-        network: of which it is a part.
+        model: of which it is a part.
         speech: what it has to say, if not something made up.
         seconds: at least one unit is kept.
         prefix: of the names of its measurements.
@@ -81,19 +84,29 @@ def make_decoder(
         trained: else it is made as decided as a trained one, and its latents are made up: an untrained encoder's
             say nothing.
     """
-    units = max(1, round(seconds * network.sample_rate / network.hop_length))
-    latents = torch.randn(network.quantizer.codebook.shape[1], units, generator=_generator())
-    targets = None
+    wavenet, hop_length, targets = model.network.wavenet, model.hop_length, None
+    units = max(1, round(seconds * model.unit_rate_hz))
     if speech is not None:
-        units = min(units, len(speech.waveform) // network.hop_length)
-        waveform = torch.from_numpy(speech.waveform[: units * network.hop_length])
-        targets = mu_law_encode(waveform, network.classes)
-        quantized = network.quantizer.lookup(network.encode(waveform[None]))[0]
-        latents = quantized if trained else latents[:, :units]
+        units = min(units, len(speech.waveform) // hop_length)
+        waveform = speech.waveform[: units * hop_length]
+        targets = wavenet.bands.encode(torch.from_numpy(waveform)[None])[0]
+    if speech is not None and trained:
+        latents = model.codec.lookup(model.encode(waveform, model.sample_rate, match_level=False))
+    else:
+        latents = _made_up(model, units)
     if not trained:
-        decide(network.wavenet, latents)
+        decide(wavenet, latents)
     speaker = speech.speaker if speech is not None and trained else 0
-    return Decoder(network.wavenet, latents, speaker, targets, network.sample_rate, prefix, context)
+    context = {**context, "bands": wavenet.bands.bands}
+    return Decoder(wavenet, latents, speaker, targets, model.sample_rate, prefix, context)
+
+
+def _made_up(model: VQVAE, units: int) -> Tensor:
+    """What the decoder might read of so many units, `(dim, units)`."""
+    generator = _generator()
+    latents = torch.randn(1, model.config.quantizer.dim, units, generator=generator)
+    pitch = torch.randint(max(1, model.pitch_classes), (1, units), generator=generator)
+    return model.network.with_pitch(latents, pitch)[0]
 
 
 @torch.no_grad()
@@ -104,9 +117,9 @@ def decide(wavenet: WaveNet, latents: Tensor, bits: float = BITS_WHEN_TRAINED) -
     """
     latents = latents[None, :, :8]
     voice = torch.zeros(1, dtype=torch.int64)
-    time = wavenet.conditioner(latents, voice).shape[2] * wavenet.hop_length
-    targets = torch.randint(wavenet.embedding.num_embeddings, (1, time), generator=_generator())
-    logits = wavenet(targets, latents, voice)[0].T.double()  # (time, classes)
+    steps = wavenet.conditioner(latents, voice).shape[2] * wavenet.frame_length
+    targets = torch.randint(wavenet.classes, (1, wavenet.bands.bands, steps), generator=_generator())
+    logits = wavenet(targets, latents, voice)[0].permute(1, 2, 0).double()  # (bands, time, classes)
     low, high = 0.0, 16.0  # of log2 of the scale; entropy falls as it grows
     for _ in range(30):
         middle = (low + high) / 2

@@ -40,8 +40,8 @@ class PlainWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet) -> None:
         super().__init__()
-        self.hop_length, self.silence = wavenet.hop_length, wavenet.silence
-        self.conditioner = wavenet.conditioner
+        self.frame_length, self.silence = wavenet.frame_length, wavenet.silence
+        self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
         self.embedding = nn.Embedding.from_pretrained(wavenet.embedding.weight.detach().clone(), freeze=False)
         skips = wavenet.skip.weight.chunk(len(wavenet.layers), 1)
         self.layers = nn.ModuleList()
@@ -56,14 +56,23 @@ class PlainWaveNet(nn.Module):
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """As `WaveNet.loss`."""
-        previous = F.pad(targets[:, :-1], (1, 0), value=self.silence)
-        x = self.embedding(previous).transpose(1, 2)  # (B, R, T)
+        return self.conditioned_loss(targets, self.conditioner(latents, speaker))
+
+    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """As `WaveNet.conditioned_loss`."""
+        x = said(targets, self.silence, self.bands.classes, self.embedding).transpose(1, 2)  # (B, R, T)
         total = torch.zeros(())
-        for layer, frames in zip(self.layers, self.conditioner(latents, speaker).unbind(1), strict=True):
-            conditioning = frames.transpose(1, 2).repeat_interleave(self.hop_length, 2)  # (B, 2R, T)
-            x, skip = layer(x, conditioning)
+        for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
+            x, skip = layer(x, frames.transpose(1, 2).repeat_interleave(self.frame_length, 2))  # (B, 2R, T)
             total = total + skip
-        return F.cross_entropy(self.output(F.relu(self.hidden(F.relu(total)))), targets)
+        logits = self.output(F.relu(self.hidden(F.relu(total))))
+        return F.cross_entropy(logits.unflatten(1, (self.bands.bands, -1)).transpose(1, 2), targets)
+
+
+def said(targets: Tensor, silence: int, classes: int, embedding: nn.Embedding) -> Tensor:
+    """What each step reads of the one before it, `(batch, time, R)`: its bands' embeddings, summed."""
+    previous = F.pad(targets[..., :-1], (1, 0), value=silence)
+    return torch.stack([embedding(band + i * classes) for i, band in enumerate(previous.unbind(1))]).sum(0)
 
 
 @torch.no_grad()
@@ -83,17 +92,22 @@ class RowsWaveNet(nn.Module):
     def __init__(self, wavenet: WaveNet, *, bfloat16: bool = False, compiled: bool = False) -> None:
         super().__init__()
         self.wavenet, self.embedding = wavenet, wavenet.embedding
+        self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
         self.in_bfloat16 = bfloat16
         self._loss = torch.compile(self._rows_loss) if compiled else self._rows_loss
 
     def loss(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
         """As `WaveNet.loss`."""
+        return self.conditioned_loss(targets, self.conditioner(latents, speaker))
+
+    def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """As `WaveNet.conditioned_loss`."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
-            return self._loss(targets, self.wavenet.conditioner(latents, speaker))
+            return self._loss(targets, conditioning)
 
     def _rows_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
-        wavenet, time, gates = self.wavenet, targets.shape[1], []
-        x = wavenet.embedding(F.pad(targets[:, :-1], (1, 0), value=wavenet.silence))  # (B, T, R)
+        wavenet, time, gates = self.wavenet, targets.shape[2], []
+        x = said(targets, wavenet.silence, wavenet.classes, wavenet.embedding)  # (B, T, R)
         for layer, frames in zip(wavenet.layers, conditioning.unbind(1), strict=True):
             assert isinstance(layer, GatedLayer)
             past = F.pad(x, (0, 0, layer.dilation, 0))[:, :time]
@@ -103,9 +117,11 @@ class RowsWaveNet(nn.Module):
             gates.append(torch.tanh(tanh) * torch.sigmoid(sigmoid))
             x = x + layer.residual(gates[-1]) if layer.residual else x
         logits = wavenet.output(F.relu(wavenet.hidden(F.relu(wavenet.skip(torch.cat(gates, 2))))))
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        each = logits.unflatten(2, (self.bands.bands, -1)).flatten(0, 2)  # (B · T · bands, classes)
+        return F.cross_entropy(each.float(), targets.transpose(1, 2).flatten())
 
 
 def with_decoder(model: VQVAEModel, wavenet: nn.Module) -> VQVAEModel:
-    """The same model around another decoder; encoder and quantiser are shared."""
-    return VQVAEModel(model.encoder, model.quantizer, wavenet, model.sample_rate)  # type: ignore[arg-type]
+    """The model, from now on around another decoder."""
+    model.wavenet = wavenet  # type: ignore[assignment]
+    return model

@@ -118,7 +118,7 @@ def _measure_encoding(model: Model, budget: Budget) -> list[Measurement]:
 def _decoder_themes(model: Model, speech: Speech | None, budget: Budget, wanted: Wanted) -> Iterator[Theme]:
     def decoder() -> Decoder:
         context = {"decoder": model.label, "weights": "trained" if model.trained else "fresh"}
-        return make_decoder(model.vqvae.network, speech, budget.seconds, model.prefix, context, model.trained)
+        return make_decoder(model.vqvae, speech, budget.seconds, model.prefix, context, model.trained)
 
     def names(of: Sequence[str]) -> list[str]:
         return [model.prefix + name for name in of]

@@ -91,7 +91,8 @@ def plain_sampler(decoder: Decoder, streams: int) -> Callable[[], float]:
     device = decoder.latents.device
     frame = decoder.wavenet.conditioner(decoder.latents[None, :, :1], decoder.voice)[0, :, :1] + weights.shift[:, None]
     slots = empty_slots(weights, streams, 1)
-    uniforms = torch.rand(PLAIN_STEPS, streams, dtype=torch.float64, device=device)
+    bands = decoder.wavenet.bands.bands
+    uniforms = torch.rand(PLAIN_STEPS, streams, bands, dtype=torch.float64, device=device)
     options = SamplingOptions()
 
     @torch.inference_mode()
@@ -100,7 +101,7 @@ def plain_sampler(decoder: Decoder, streams: int) -> Callable[[], float]:
             logits = step(weights, slots, frame.expand(-1, streams, -1))
             slots.previous.copy_(draw(logits, uniforms[t], options))
         slots.previous.cpu()  # a GPU is done only now
-        return PLAIN_STEPS * streams
+        return PLAIN_STEPS * streams * bands
 
     return work
 

@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audio_vq.bench.measurement import Budget, Measurement, take_turns
 from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet, with_decoder
 from audio_vq.config import ModelConfig, TrainConfig, hop_length
 from audio_vq.kernels import cpu
-from audio_vq.models.vqvae import VQVAEModel, build_vqvae
+from audio_vq.models.encoder import Perturbation
+from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.average import WeightAverage
 from audio_vq.training.runs import keep_freed_memory
 
@@ -34,8 +35,8 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
     keep_freed_memory()
     models = _contenders(config, compiled=budget.seconds >= COMPILE_FROM)
     length = train.crop_length - train.crop_length % hop_length(config)
-    waveform = 0.1 * torch.randn(train.batch_size, length)
-    steps = {name: _step(model, waveform, train) for name, model in models.items()}
+    heard = _noise(config, train.batch_size, length)
+    steps = {name: _step(model, heard, train) for name, model in models.items()}
     for name in [name for name in steps if "compile" in name]:
         if not _works(steps[name]):
             del steps[name]
@@ -43,6 +44,7 @@ def measure_training(config: ModelConfig, budget: Budget, train: TrainConfig | N
     context = {
         "batch": f"{train.batch_size} × {length} samples",
         "decoder": f"{config.wavenet.layers} layers, {config.wavenet.residual_channels} channels",
+        "bands": config.wavenet.bands,
     }
     best = max((name for name in steps if name not in (OURS, FLOAT32)), key=rates.median)
 
@@ -89,21 +91,31 @@ def _works(step: Callable[[], float]) -> bool:
     return True
 
 
-def _step(model: VQVAEModel, waveform: Tensor, train: TrainConfig) -> Callable[[], float]:
+def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
+    return Heard(
+        waveform=0.1 * torch.randn(crops, length),
+        speaker=torch.arange(crops) % SPEAKERS,
+        mean=torch.zeros(crops, config.encoder.filterbank) if config.encoder.centred else None,
+        pitch=torch.randint(config.pitch, (crops, length // hop_length(config))) if config.pitch else None,
+    )
+
+
+def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
     """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
-    speaker = torch.arange(len(waveform)) % SPEAKERS
+    perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
+    spoken_units = train.spoken_length // model.hop_length if train.spoken_length else None
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        losses = model(waveform, speaker)
+        losses = model(heard, perturbation, spoken_units=spoken_units)
         losses.total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), train.max_grad_norm)
         optimizer.step()
         model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
-        return waveform.numel() / model.sample_rate
+        return heard.waveform.numel() / model.sample_rate
 
     return step
