@@ -102,7 +102,7 @@ def test_a_checkpoint_says_how_it_is_sampled(tmp_path):
     model = voice()
     plain = model.info
     assert model.temperature == 1.0
-    for temperature, expected in ((0.7, 0.7), ([0.7], (0.7,))):
+    for temperature, expected in ((0.7, 0.7), ([0.7] * 4, (0.7,) * 4)):
         info = dataclasses.replace(plain, data=plain.data | {"temperature": temperature})
         VQVAE(model.network, model.config, info).save_pretrained(tmp_path / "model")
         again = VQVAE.from_pretrained(tmp_path / "model")

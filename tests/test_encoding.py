@@ -34,9 +34,9 @@ ENCODERS = {
 RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder, groups=1, pitch=0):
+def model_with(encoder, groups=1, pitch=0, bands=1):
     """Fresh weights, and a codebook of latents, so that units vary."""
-    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1)
+    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands)
     config = ModelConfig(encoder=encoder, quantizer=quantizer, wavenet=wavenet, pitch=pitch)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)
@@ -53,7 +53,7 @@ def model_with(encoder, groups=1, pitch=0):
 
 def voice():
     """A model that wants to know all there is to know of a recording: two groups and pitch."""
-    return model_with(ENCODERS["voice"], groups=2, pitch=9)
+    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Melody at conversion: moved to the target's range by itself, shifted or flat where that is wanted."""
 
+import json
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from audio_vq.audio import write_audio
 from audio_vq.codec.melody import Melody
 from audio_vq.errors import UserError
 from audio_vq.pitch import LIMIT
+from audio_vq.units import read_units
 
 RATE = 16000
 
@@ -77,6 +79,25 @@ def test_without_pitch_there_is_no_melody():
     for shift in (50, float("nan")):
         with pytest.raises(UserError, match="expected -48 to 48"):
             Melody(shift)
+
+
+def test_units_files_hold_groups_and_pitch(model, tmp_path):
+    """Encoded and decoded they are what is converted; and `info` counts all that is in them."""
+    model.save_pretrained(tmp_path / "model")
+    write_audio(tmp_path / "a.wav", buzz(), RATE)
+    for name in ("units.jsonl", "units.npz"):
+        call("encode", tmp_path / "model", tmp_path / "a.wav", "--out", tmp_path / name)
+        (sequence,) = read_units(tmp_path / name)
+        assert (len(sequence.groups), sequence.pitch.shape) == (2, (50,))
+        assert (sequence.pitch > 0).mean() > 0.8
+        decoded = tmp_path / name.replace(".", "_")
+        call("decode", tmp_path / "model", tmp_path / name, "--speaker", "ben", "--out", decoded)
+        call("convert", tmp_path / "model", tmp_path / "a.wav", "--to", "ben", "--out", decoded)
+        assert (decoded / "a.wav").read_bytes()[:30_000] == (decoded / "a_to_ben.wav").read_bytes()[:30_000]
+    facts = json.loads(call("info", tmp_path / "model", "--json")[0])
+    expected = {"codebook_size": 32, "groups": 2, "pitch": 9, "bands": 4, "temperature": 1.0, "unit_rate_hz": 50}
+    assert {key: facts[key] for key in expected} == expected
+    assert facts["bits_per_second"] == pytest.approx(50 * (2 * 5 + np.log2(9))) == model.bits_per_second
 
 
 def test_the_command_shifts_too(model, tmp_path):

@@ -102,11 +102,8 @@ class PriorTask:
         per_track = bits.mean(1)
         mean = round(float(per_track.sum()), 5)
         valid = {"bits_per_unit": mean, "bits_per_track": per_track.round(5).tolist(), **self.baselines}
-        record = {
-            "valid": valid,
-            "codebook_size": self.model.codebook_size,
-            "track_sizes": list(self.model.track_sizes),
-        }
+        sizes = {"codebook_size": self.model.codebook_size, "track_sizes": list(self.model.track_sizes)}
+        record = {"valid": valid, **sizes}
         return Validation(record, mean, {"valid/bits_per_unit": mean})
 
     def write_samples(self, averaged: nn.Module, folder: Path) -> None:
