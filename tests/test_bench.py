@@ -14,6 +14,7 @@ from audio_vq.audio import write_audio
 from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling, training
 from audio_vq.bench.decoder import Speech, make_decoder
 from audio_vq.bench.measurement import Budget, take_turns
+from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.prior import sample_units
@@ -200,6 +201,16 @@ def test_gpu_rows(bands):
     assert [row.name for row in rows] == [name.replace("256", "3") for name in gpu.NAMES[:3]]
     assert all(0 < row.value < math.inf for row in rows)
     assert rows[1].baseline == rows[0].name
+
+
+@BANDS
+def test_plain_decoders_have_the_loss_of_the_wavenet(bands):
+    decoder = make_tiny(bands=bands)
+    targets = torch.randint(64, (1, bands, 64 // bands), generator=torch.Generator().manual_seed(0))
+    arguments = targets, decoder.latents[None, :, :8], decoder.voice
+    expected = decoder.wavenet.loss(*arguments)
+    for plain in (PlainWaveNet(decoder.wavenet), RowsWaveNet(decoder.wavenet)):
+        torch.testing.assert_close(plain.loss(*arguments), expected, rtol=1e-5, atol=0)
 
 
 def test_training_is_measured_of_models_that_hear_more_than_the_waveform():
