@@ -13,13 +13,13 @@ from audio_vq.analysis.report.tables import (
 
 
 def group_table(metrics: Metrics) -> Table:
-    """All groups together, each alone, and one codebook of k-means on MFCC."""
+    """All groups together, each alone, and one codebook of k-means on MFCC; bits per second are entropies."""
     rows = [Row("all together", _group_cells(metrics), own=True)]
     rows += [Row(f"group {number}", _group_cells(group), own=True) for number, group in enumerate(groups_of(metrics))]
     if alone := (metrics.get("baselines") or {}).get("mfcc_kmeans_alone"):
         rows.append(Row(BASELINES["mfcc_kmeans_alone"], _group_cells({"phones": alone})))
-    head = ("units", "phone accuracy", "95 % interval", "PNMI", "ABX error, across speakers", "boundaries, R-value")
-    return Table((*head, "speaker found", "units in use", "perplexity", "entropy, bit/s"), tuple(rows))
+    head = ("units", "phone accuracy", "95 % interval", "PNMI", "ABX across", "R-value")
+    return Table((*head, "speaker", "in use", "perplexity", "bit/s"), tuple(rows))
 
 
 def _group_cells(figures: Metrics) -> tuple[str, ...]:

@@ -84,7 +84,10 @@ def headline(metrics: Metrics) -> list[Number]:
         )
     )
     rate = metrics["entropy_bits_per_second"]
-    controls = ("entropy of the units", f"fixed length: {metrics['bits_per_second']:.0f} bit/s")
+    controls = (
+        f"entropy of the units{' and pitch' if metrics.get('pitch') else ''}",
+        f"fixed length: {metrics['bits_per_second']:.0f} bit/s",
+    )
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
     return [*numbers, _boundary_number(metrics["segments"])]
 
@@ -257,8 +260,8 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
         )
     if runs := rates.get("runs"):
         yield (
-            f"A unit lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
-            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} of units equal the one before."
+            f"{'A combination of units' if len(groups_of(metrics)) > 1 else 'A unit'} lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
+            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} equal the one before."
         )
 
 
