@@ -259,8 +259,9 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
             f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}{control})."
         )
     if runs := rates.get("runs"):
+        what = "A combination of units" if len(groups_of(metrics)) > 1 else "A unit"
         yield (
-            f"{'A combination of units' if len(groups_of(metrics)) > 1 else 'A unit'} lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
+            f"{what} lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
             f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} equal the one before."
         )
 
