@@ -4,10 +4,11 @@ F0 is in Hz, float32 `(frames,)`, 0 where unvoiced; frame i is centred at (i + 0
 (Nieradzik 2025), a small network whose weights come with its package.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +41,8 @@ QUIETEST_RMS = 1e-4  # -80 dB: what is softer is not brought to that level
 # What it hears before a frame does not matter so much: 80 ms are as good as 176.
 LIVE_LOOK_AHEAD_SECONDS = 0.03
 LIVE_STEP_SECONDS = 0.04  # a frame comes this much later at most, since frames come in steps
-# After so long the F0 of a moment is known: it may lie between two frames, of which the later one ends 15 ms after it.
-LIVE_LAG_SECONDS = 1.5 * HOP_SECONDS + LIVE_LOOK_AHEAD_SECONDS + LIVE_STEP_SECONDS
+# What must be heard after a moment for its F0: that may lie between two frames, the later of which ends 15 ms after it.
+LIVE_LAG_SECONDS = 1.5 * HOP_SECONDS + LIVE_LOOK_AHEAD_SECONDS
 LIVE_CONTEXT_SECONDS = 0.08
 
 USUAL_SPREAD = 3.0  # semitones, of read speech
@@ -190,11 +191,18 @@ class LivePitch:
     """F0 of a recording that is going on: the same frames, however it is cut into blocks.
 
     The tracker runs again and again over the last few frames, on a grid of steps, and hears `LIVE_LOOK_AHEAD_SECONDS`
-    beyond a frame's centre before that is given.
+    beyond a frame's end before that is given.
+
+    Args:
+        sample_rate: in Hz.
+        first: seconds after which the first step ends.
+        step: seconds of the others.
+
+    Raises:
+        UserError: a sample rate that is not that of a recording.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        """Raises UserError for a sample rate that is not that of a recording."""
+    def __init__(self, sample_rate: int, first: float = LIVE_STEP_SECONDS, step: float = LIVE_STEP_SECONDS) -> None:
         self.sample_rate = sample_rate
         self._filter, self._resampler = OffsetFilter(sample_rate), StreamResampler(sample_rate, TRACKER_RATE)
         self._meter = LoudnessMeter()  # of what was heard up to the last step
@@ -202,6 +210,8 @@ class LivePitch:
         self._heard = np.zeros(0, np.float32)  # what is still needed of it
         self._start = 0  # where that begins, a multiple of the tracker's hop
         self._end = 0  # of the last step
+        self._ends = (math.floor((first + step * number) * TRACKER_RATE) for number in count())  # of all
+        self._next = next(self._ends)
         self._given = 0  # frames
 
     def feed(self, waveform: Waveform) -> F0:
@@ -219,13 +229,13 @@ class LivePitch:
 
     def _take(self, waveform: Waveform) -> F0:
         """As many steps as the waveform completes."""
-        step, look_ahead = (round(each * TRACKER_RATE) for each in (LIVE_STEP_SECONDS, LIVE_LOOK_AHEAD_SECONDS))
+        look_ahead = round(LIVE_LOOK_AHEAD_SECONDS * TRACKER_RATE)
         self._heard = np.concatenate([self._heard, waveform])
         found = [np.zeros(0, np.float32)]
-        while self._start + len(self._heard) >= self._end + step:
-            heard = self._heard[: self._end + step - self._start]
-            self._meter.add(heard[-step:])
-            self._end += step
+        while self._start + len(self._heard) >= self._next:
+            heard = self._heard[: self._next - self._start]
+            self._meter.add(heard[self._end - self._start :])
+            self._end, self._next = self._next, next(self._ends)
             found.append(self._upto((self._end - look_ahead) // FRAME_LENGTH, heard))
         return np.concatenate(found)
 

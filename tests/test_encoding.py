@@ -34,10 +34,10 @@ ENCODERS = {
 RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder, groups=1, pitch=0, bands=1):
+def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000):
     """Fresh weights, and a codebook of latents, so that units vary."""
     quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands)
-    config = ModelConfig(encoder=encoder, quantizer=quantizer, wavenet=wavenet, pitch=pitch)
+    config = ModelConfig(sample_rate, pitch=pitch, encoder=encoder, quantizer=quantizer, wavenet=wavenet)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)
     with torch.no_grad():
@@ -51,9 +51,9 @@ def model_with(encoder, groups=1, pitch=0, bands=1):
     return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data=data))
 
 
-def voice():
+def voice(sample_rate=16000):
     """A model that wants to know all there is to know of a recording: two groups and pitch."""
-    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4)
+    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4, sample_rate=sample_rate)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 from test_encoding import buzz, model_with, noise, voice
 
 from audio_vq import VQVAE
-from audio_vq.codec.incremental import LiveEncoder
+from audio_vq.codec.incremental import LiveEncoder, block_samples
 from audio_vq.codec.source import FixedGain, array_source, levelled
 from audio_vq.codec.statistics import EXPECTED_SECONDS, RecordingStatistics, RunningRange, SpectrumMeter
 from audio_vq.config import EncoderConfig
@@ -126,7 +126,7 @@ def test_live_codes_are_the_offline_ones_where_all_is_known(model, recording, bl
     live = live_codes(model, waveform, known, blocks)
     assert live.shape == offline.shape
     np.testing.assert_array_equal(live[:-1], offline[:-1])
-    tracker = LivePitch(RATE)
+    tracker = LivePitch(RATE, *(samples / RATE for samples in block_samples(model.codec)))
     f0 = at_units(np.concatenate([tracker.feed(waveform), tracker.finish()]), live.shape[1], model.hop_length, RATE)
     np.testing.assert_array_equal(live[-1], classes_of(f0, known.pitch_range, model.pitch_classes))
     assert (live[-1] == offline[-1]).mean() > 0.85
