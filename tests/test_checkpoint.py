@@ -1,16 +1,16 @@
+import dataclasses
 import json
 import os
 import stat
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import errors
-from test_vqvae import tiny_config
+from test_encoding import ENCODERS, model_with, voice
 
-from audio_vq.checkpoint import CheckpointInfo, read_info, resolve_checkpoint, save_checkpoint
-from audio_vq.config import as_dict
+from audio_vq.checkpoint import read_info, resolve_checkpoint
 from audio_vq.errors import UserError
-from audio_vq.models.vqvae import build_vqvae
 from audio_vq.pretrained import VQVAE
 
 OURS = ("config.json", "model.safetensors", "README.md")
@@ -18,10 +18,7 @@ OURS = ("config.json", "model.safetensors", "README.md")
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    torch.manual_seed(0)
-    config = tiny_config()
-    info = CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data={"loudness_db": None})
-    save_checkpoint(tmp_path / "model", info, build_vqvae(config, 2).state_dict())
+    model_with(ENCODERS["filterbank"]).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -86,6 +83,53 @@ def test_what_is_not_a_checkpoint_is_told(checkpoint, tmp_path):
         resolve_checkpoint(tmp_path / "empty")
     with pytest.raises(UserError, match="holds a vqvae, expected a prior"):
         read_info(checkpoint, "prior")
+
+
+def test_checkpoints_of_yesterday_are_refused_in_one_line(checkpoint):
+    content = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(content | {"format": "audio_vq checkpoint 1"}))
+    with pytest.raises(
+        UserError, match=r"another version of audio_vq \(audio_vq checkpoint 1; .*\): train anew"
+    ) as told:
+        VQVAE.from_pretrained(checkpoint)
+    assert len(str(told.value).splitlines()) == 1
+    model_with(ENCODERS["paper"]).save_pretrained(checkpoint)  # may take its place
+    assert VQVAE.from_pretrained(checkpoint).hop_length == 64
+
+
+def test_a_checkpoint_says_how_it_is_sampled(tmp_path):
+    """Temperature, speakers' pitch, the corpus' mean spectrum: all come back, and neutral ones where they lack."""
+    model = voice()
+    plain = model.info
+    assert model.temperature == 1.0
+    for temperature, expected in ((0.7, 0.7), ([0.7] * 4, (0.7,) * 4)):
+        info = dataclasses.replace(plain, data=plain.data | {"temperature": temperature})
+        VQVAE(model.network, model.config, info).save_pretrained(tmp_path / "model")
+        again = VQVAE.from_pretrained(tmp_path / "model")
+        assert again.sampling_options().temperature == again.temperature == expected
+        assert again.sampling_options(0.9).temperature == 0.9
+        units = np.ones((3, 5), np.int64)
+        np.testing.assert_array_equal(again.decode(units, "ann"), model.decode(units, "ann", temperature=0.7))
+    assert again.codec.pitch_ranges == model.codec.pitch_ranges != ()
+    np.testing.assert_array_equal(again.codec.mean_spectrum, np.ones(8))
+    bare = VQVAE(model.network, model.config, dataclasses.replace(plain, data={}))
+    assert bare.contour(np.full((3, 1), 4), "ann") == pytest.approx(150, rel=0.1)
+
+
+def test_fingerprints_tell_codes_apart(tmp_path):
+    """Another encoder, codebook or set of pitch classes; not another decoder."""
+    model = voice()
+    others = [
+        model_with(ENCODERS["voice"], 2, 8),
+        model_with(ENCODERS["voice"], 1, 9),
+        model_with(ENCODERS["filterbank"]),
+    ]
+    assert len({each.fingerprint for each in (model, *others)}) == 4
+    deaf = dataclasses.replace(ENCODERS["voice"], centred=False)
+    assert len({model_with(each).fingerprint for each in (ENCODERS["voice"], deaf)}) == 2
+    with torch.no_grad():
+        model.network.wavenet.output.bias.add_(1)
+    assert model.fingerprint == voice().fingerprint
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": "other"}'])
@@ -187,7 +231,7 @@ def test_an_unknown_setting_is_told(checkpoint):
 
 def test_units_of_another_codebook_and_unknown_speakers_are_told(checkpoint):
     model = VQVAE.from_pretrained(checkpoint)
-    with pytest.raises(UserError, match="codebook of 16"):
-        model.decode([3, 16], "ann")
+    with pytest.raises(UserError, match="codebook of 32"):
+        model.decode([3, 32], "ann")
     with pytest.raises(UserError, match="unknown speaker 'bem'; known: ann, ben; did you mean ben"):
         model.decode([3], "bem")

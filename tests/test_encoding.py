@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from scipy.signal import lfilter, sawtooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import sawtooth
 
 from audio_vq import VQVAE
 from audio_vq.audio import at_rate
@@ -19,14 +19,11 @@ from audio_vq.codec import source as reading
 from audio_vq.codec.encode import encode_sources
 from audio_vq.codec.encoder import CHUNK_UNITS, READ_AHEAD
 from audio_vq.codec.incremental import IncrementalEncoder
-from audio_vq.codec.melody import Melody
 from audio_vq.codec.source import Source, array_source, file_source, levelled
-from audio_vq.codec.statistics import UNKNOWN, RunningRange, SpectrumMeter
+from audio_vq.codec.statistics import UNKNOWN
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, as_dict
 from audio_vq.errors import UserError
-from audio_vq.models.encoder import mean_spectrum
 from audio_vq.models.vqvae import build_vqvae
-from audio_vq.pitch import NEUTRAL_HZ, PitchRange, at_units, classes_of, contour_of, track
 
 ENCODERS = {
     "filterbank": EncoderConfig(strides=[2], channels=16, residual_blocks=2, layer_norm=True, filterbank=8),
@@ -37,10 +34,10 @@ ENCODERS = {
 RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder, groups=1, pitch=0):
+def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000):
     """Fresh weights, and a codebook of latents, so that units vary."""
-    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1)
-    config = ModelConfig(encoder=encoder, quantizer=quantizer, wavenet=wavenet, pitch=pitch)
+    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands)
+    config = ModelConfig(sample_rate, pitch=pitch, encoder=encoder, quantizer=quantizer, wavenet=wavenet)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)
     with torch.no_grad():
@@ -54,9 +51,9 @@ def model_with(encoder, groups=1, pitch=0):
     return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data=data))
 
 
-def voice():
+def voice(sample_rate=16000):
     """A model that wants to know all there is to know of a recording: two groups and pitch."""
-    return model_with(ENCODERS["voice"], groups=2, pitch=9)
+    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4, sample_rate=sample_rate)
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,18 @@ names = st.text(characters, min_size=1, max_size=12).filter(lambda name: name.st
 
 
 @st.composite
-def unit_sequences(draw):
+def unit_sequences(draw, groups, has_pitch):
+    shape = (groups + has_pitch, draw(st.integers(0, 20)))
+    tracks = np.random.default_rng(draw(st.integers(0, 99))).integers(512, size=shape)
     return units.UnitSequence(
         id="/".join(draw(st.lists(names, min_size=1, max_size=3))),
         speaker=draw(names),
         sample_rate=draw(st.integers(1, 96_000)),
         hop_length=draw(st.integers(1, 4096)),
         num_samples=draw(st.integers(0, 10**9)),
-        units=np.array(draw(unit_lists), dtype=np.int64),
+        units=tracks if len(tracks) > 1 else tracks[0],
         fingerprint=draw(st.sampled_from(["", "a1b2"])),
+        has_pitch=has_pitch,
     )
 
 
@@ -70,8 +73,15 @@ def test_usage_refuses_units_outside_the_codebook():
         units.usage([np.array([0, 4])], 4)
 
 
+@st.composite
+def files(draw):
+    """Of one model."""
+    sequences = unit_sequences(draw(st.integers(1, 3)), draw(st.booleans()))
+    return draw(st.lists(sequences, max_size=4, unique_by=lambda each: each.id))
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
-@given(st.lists(unit_sequences(), max_size=4, unique_by=lambda each: each.id))
+@given(files())
 def test_files_round_trip(tmp_path_factory, suffix, sequences):
     path = tmp_path_factory.mktemp("units") / f"units{suffix}"
     units.write_units(path, sequences)
@@ -81,6 +91,29 @@ def test_files_round_trip(tmp_path_factory, suffix, sequences):
         assert vars(one) | {"units": one.units.tolist()} == vars(other) | {"units": other.units.tolist()}
         assert other.units.dtype == np.int64
         assert other.units.ndim == one.units.ndim
+
+
+def test_a_line_holds_a_list_per_group_and_pitch(tmp_path: Path):
+    """As the contract has it."""
+    about, path = ("s", 16000, 640, 1280), tmp_path / "units.jsonl"
+    three = np.array([[1, 2], [3, 4], [0, 5]])
+    units.write_units(
+        path,
+        [
+            units.UnitSequence("one", *about, three[0]),
+            units.UnitSequence("pitched", *about, three[1:], has_pitch=True),
+            units.UnitSequence("grouped", *about, three[:2]),
+            units.UnitSequence("both", *about, three, has_pitch=True),
+        ],
+    )
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["units"] for line in lines] == [[1, 2], [3, 4], [[1, 2], [3, 4]], [[1, 2], [3, 4]]]
+    assert [line.get("pitch") for line in lines] == [None, [0, 5], None, [0, 5]]
+    both = units.read_units(path)[-1]
+    np.testing.assert_array_equal(both.groups, three[:2])
+    np.testing.assert_array_equal(both.pitch, [0, 5])
+    with pytest.raises(UserError, match=r"do not go into one \.npz"):
+        units.write_units(tmp_path / "units.npz", units.read_units(path))
 
 
 GOOD = {
@@ -98,7 +131,12 @@ GOOD = {
     [
         ({"units": [1, -2]}, "units"),
         ({"units": [1, 2.5]}, "units"),
-        ({"units": [[1, 2], [3, 4]]}, "units"),
+        ({"units": [[1, 2], 3]}, "units"),
+        ({"units": [[1, 2], [3]]}, "units"),
+        ({"units": [1, [2]]}, "units"),
+        ({"pitch": [1]}, "pitch"),
+        ({"pitch": [1, -1]}, "pitch"),
+        ({"pitch": [[1, 2]]}, "pitch"),
         ({"units": None}, "units"),
         ({"units": [10**30]}, "units"),
         ({"hop_length": 0}, "hop_length"),

@@ -5,16 +5,21 @@ import json
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.encoder import Chunk
 from audio_vq.codec.source import Levelled, Source, levelled
 from audio_vq.codec.statistics import RecordingStatistics, mean_spectrum_of, pitch_of
+from audio_vq.codec.threads import lone_threads
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 from audio_vq.pitch import PitchRange, at_units, classes_of
@@ -64,7 +69,8 @@ def encode_sources(
     reading: deque[_Known] = deque()
     # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
     units, latents, groups = array("q"), [], codec.network.quantizer.groups
-    known = _known_of(codec, sources, codec.loudness_db if match_level else None, on_fault)
+    threads = threads or torch.get_num_threads()
+    known = _known_of(codec, sources, codec.loudness_db if match_level else None, threads, on_fault)
     for chunk, encoded in codec.chunk_encoder.encode(_chunks(codec, known, reading), threads):
         units.frombytes(encoded.units.T.tobytes())
         if with_latents:
@@ -101,25 +107,39 @@ class _Known:
 
 
 def _known_of(
-    codec: Codec, sources: Iterable[Source], loudness_db: float | None, on_fault: OnFault | None
+    codec: Codec, sources: Iterable[Source], loudness_db: float | None, threads: int, on_fault: OnFault | None
 ) -> Iterator[_Known]:
-    for source in sources:
-        try:
-            heard = levelled(source, codec.sample_rate, loudness_db)
-            mean = mean_spectrum_of(codec, heard) if codec.network.encoder.centred else None
-            f0 = pitch_of(codec, heard) if codec.network.pitch_classes else None
-        except UserError as fault:
-            if on_fault is None:
-                raise
-            on_fault(source, fault)
-            continue
-        pitch, pitch_range = None, None
-        if f0 is not None:
-            pitch_range = PitchRange.of(f0)
-            num_units = -(-heard.meter.num_samples // codec.hop_length)
-            f0 = at_units(f0, num_units, codec.hop_length, codec.sample_rate)
-            pitch = classes_of(f0, pitch_range, codec.network.pitch_classes)
-        yield _Known(source, heard, RecordingStatistics(mean, pitch_range), pitch)
+    """In order; `threads` of them are heard side by side."""
+    hear = partial(_heard, codec, loudness_db)
+    waiting: deque[tuple[Source, Callable[[], _Known]]] = deque()
+    with lone_threads(threads) if threads > 1 else nullcontext() as pool:
+        for source in chain(sources, repeat(None, threads - 1)):  # None: no more come
+            if source is not None:
+                found = partial(hear, source) if pool is None else pool.submit(hear, source).result
+                waiting.append((source, found))
+            if waiting and (source is None or len(waiting) == threads):
+                first, result = waiting.popleft()
+                try:
+                    known = result()
+                except UserError as fault:
+                    if on_fault is None:
+                        raise
+                    on_fault(first, fault)
+                    continue
+                yield known
+
+
+def _heard(codec: Codec, loudness_db: float | None, source: Source) -> _Known:
+    heard = levelled(source, codec.sample_rate, loudness_db)
+    mean = mean_spectrum_of(codec, heard) if codec.network.encoder.centred else None
+    if not codec.network.pitch_classes:
+        return _Known(source, heard, RecordingStatistics(mean), None)
+    f0 = pitch_of(codec, heard)
+    pitch_range = PitchRange.of(f0)
+    num_units = -(-heard.meter.num_samples // codec.hop_length)
+    at_their_centres = at_units(f0, num_units, codec.hop_length, codec.sample_rate)
+    classes = classes_of(at_their_centres, pitch_range, codec.network.pitch_classes)
+    return _Known(source, heard, RecordingStatistics(mean, pitch_range), classes)
 
 
 def _chunks(codec: Codec, recordings: Iterable[_Known], reading: deque[_Known]) -> Iterator[Chunk]:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from audio_vq.audio import StreamResampler, Waveform
 from audio_vq.codec.codec import Codec
+from audio_vq.codec.decode import block_units
 from audio_vq.codec.encoder import CHUNK_UNITS, ChunkEncoder, Spectrum
 from audio_vq.codec.source import FixedGain, RunningGain
 from audio_vq.codec.statistics import EXPECTED_SECONDS, UNKNOWN, RecordingStatistics, RunningRange, SpectrumMeter
@@ -73,7 +75,9 @@ class _Classes:
     def __init__(self, codec: Codec, pitch_range: PitchRange | None) -> None:
         """Without a range, by that of what was heard so far."""
         self._codec = codec
-        self._tracker, self._running, self._fixed = LivePitch(codec.sample_rate), RunningRange(), pitch_range
+        self._running, self._fixed = RunningRange(), pitch_range
+        first, block = (samples / codec.sample_rate for samples in block_samples(codec))
+        self._tracker = LivePitch(codec.sample_rate, first - resampling_seconds(codec.sample_rate, TRACKER_RATE), block)
         self._f0 = np.zeros(0, np.float32)  # 400 bytes a second
         self._given = 0  # units
 
@@ -99,6 +103,16 @@ class _Classes:
         return classes_of(f0, self._fixed or self._running.range(), self._codec.network.pitch_classes)
 
 
+def block_samples(codec: Codec) -> tuple[int, int]:
+    """How many samples complete the first block of units to decode, and how many each further one.
+
+    Fed in pieces of these lengths, encoder and pitch tracker need not be asked for less.
+    """
+    units = block_units(codec.unit_rate_hz)
+    first = (units + codec.network.wavenet.conditioner.reach) * codec.hop_length + look_ahead(codec)
+    return first, units * codec.hop_length
+
+
 def look_ahead(codec: Codec) -> int:
     """Samples after a unit's own that must be there before its code is certain, for encoder and pitch alike."""
     ahead = codec.chunk_encoder.reach
@@ -108,14 +122,18 @@ def look_ahead(codec: Codec) -> int:
     return max(ahead, math.ceil(seconds * codec.sample_rate) - codec.hop_length // 2)  # which count from its centre on
 
 
+@cache
 def resampling_seconds(from_rate: int, to_rate: int) -> float:
-    """How far the resampler's output lags behind its input, at most: seen on a second of silence."""
+    """How far the resampler's output lags behind its input, at most: seen on some seconds of silence.
+
+    It works in blocks of its own, whose beginnings drift against those that it is fed.
+    """
     if from_rate == to_rate:
         return 0.0
     resampler = StreamResampler(from_rate, to_rate)
-    step = max(1, from_rate // 100)
+    step = max(1, from_rate // 200)
     given, lag = 0, 0.0
-    for received in range(step, from_rate, step):
+    for received in range(step, 5 * from_rate, step):
         given += len(resampler.feed(np.zeros(step, np.float32)))
         lag = max(lag, received / from_rate - given / to_rate)
     return lag

@@ -10,7 +10,7 @@ from audio_vq.audio import Waveform, at_rate
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import block_units
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.codec.incremental import LiveEncoder, look_ahead, resampling_seconds
+from audio_vq.codec.incremental import LiveEncoder, block_samples, look_ahead, resampling_seconds
 from audio_vq.codec.melody import AS_IT_IS, Melody
 from audio_vq.codec.streaming import stream_of
 from audio_vq.codec.wav import PcmReader
@@ -108,8 +108,7 @@ def _waveforms(
 
 def _block_by_block(codec: Codec, waveforms: Iterable[Waveform]) -> Iterator[Waveform]:
     """The same samples in pieces that each complete a block to decode: for less, the encoder need not be asked."""
-    block = block_units(codec.unit_rate_hz) * codec.hop_length
-    missing = block + codec.network.wavenet.conditioner.reach * codec.hop_length + look_ahead(codec)
+    missing, block = block_samples(codec)
     waiting: list[Waveform] = []
     for waveform in waveforms:
         waiting.append(waveform)

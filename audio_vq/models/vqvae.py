@@ -43,7 +43,7 @@ class Heard:
             yield self._each(itemgetter(slice(first, first + size)))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Heard":
-        mean, pitch = (None if tensor is None else change(tensor) for tensor in (self.mean, self.pitch))
+        mean, pitch = (None if known is None else change(known) for known in (self.mean, self.pitch))
         return Heard(change(self.waveform), change(self.speaker), mean, pitch)
 
 

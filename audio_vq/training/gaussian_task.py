@@ -57,7 +57,12 @@ class GaussianTask(VQVAETask):
         weight = self.config.gaussian.kl_weight * self.annealing
         bound = valid["bits_true"] + kl * NATS_TO_BITS / averaged.hop_length
         return Validation(
-            record={"valid": valid, "kl_nats_per_unit": round(kl, 6), "kl_weight": round(weight, 5)},
+            record={
+                "valid": valid,
+                "kl_nats_per_unit": round(kl, 6),
+                "kl_weight": round(weight, 5),
+                **self.read_aloud(averaged),
+            },
             value=bound if self.annealing == 1 else None,
             scalars={**scalars(valid), "latents/kl_nats_per_unit": kl},
         )

@@ -2,7 +2,8 @@
 
 python recipes/voices/manifest.py FOLDER... > manifest.csv
 
-`voices.csv` beside this file tells the sex and corpus of speakers. Sentences without a text, which several speakers say (the Voice Conversion Challenge's), are known by their files' names.
+`voices.csv` beside this file tells of speakers.
+Sentences without a text that several speakers say (the Voice Conversion Challenge's) are known by their files' names.
 """
 
 import csv
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-COLUMNS = ("path", "speaker", "text", "sentence", "sex", "corpus")
+COLUMNS = ("path", "speaker", "text", "sentence", "gender", "corpus")
 VOICES = Path(__file__).with_name("voices.csv")
 
 
@@ -38,7 +39,7 @@ def main() -> None:
         found = listed(folder) if (folder / "manifest.csv").is_file() else in_vctk_layout(folder)
         for row in found:
             about = voices.get(row[1], {})
-            table.writerow([*row, about.get("sex", ""), about.get("corpus", "")])
+            table.writerow([*row, about.get("gender", ""), about.get("corpus", "")])
 
 
 if __name__ == "__main__":

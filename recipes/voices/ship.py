@@ -23,12 +23,12 @@ def ship(source: str, target: Path) -> None:
     speakers = read_info(folder).speakers
     with VOICES.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["speaker"] in speakers]
-    table = "\n".join(f"| {row['speaker']} | {row['sex']} | {row['corpus']} | {row['licence']} |" for row in rows)
+    table = "\n".join(f"| {row['speaker']} | {row['gender']} | {row['corpus']} | {row['licence']} |" for row in rows)
     said = ATTRIBUTION.read_text(encoding="utf-8")
     head, _, use = card.partition("The weights carry the licence of the recordings")
     use = use.partition("\n\n")[2]
     (target / CARD_FILE).write_text(
-        f"{head}## Recordings\n\n| voice | sex | corpus | licence |\n|---|---|---|---|\n{table}\n\n{said}\n{use}",
+        f"{head}## Recordings\n\n| voice | gender | corpus | licence |\n|---|---|---|---|\n{table}\n\n{said}\n{use}",
         encoding="utf-8",
     )
 

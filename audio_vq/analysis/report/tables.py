@@ -17,6 +17,7 @@ PHONE_COLUMNS = {
 }
 BASELINES = {  # in this order, others after them under their own names
     "mfcc_kmeans": "k-means on MFCC, same number and rate",
+    "mfcc_kmeans_alone": "k-means on MFCC, one codebook, counted",
     "unit_probe": "supervised probe of one-hot units",
     "latent_probe": "supervised probe of the latents (linear)",
     "random_units": "random units",
@@ -47,7 +48,9 @@ class Table:
 
 def short_name(key: str) -> str:
     """For plots, where space is scarce."""
-    return {"mfcc_kmeans": "k-means on MFCC", "log_mel": "log-mel"}.get(key, key.replace("_", " "))
+    return {"mfcc_kmeans": "k-means on MFCC", "mfcc_kmeans_alone": "one codebook of these", "log_mel": "log-mel"}.get(
+        key, key.replace("_", " ")
+    )
 
 
 def percent(share: float | None) -> str:
@@ -77,13 +80,25 @@ def headline(metrics: Metrics) -> list[Number]:
         Number(
             "Perplexity of units",
             f"{metrics['perplexity']:.0f}",
-            (f"{metrics['used_units']} of {metrics['codebook_size']} units occur",),
+            (f"{metrics['used_units']} of {metrics['codebook_size']} units occur", *_of_groups(metrics)),
         )
     )
     rate = metrics["entropy_bits_per_second"]
-    controls = ("entropy of the units", f"fixed length: {metrics['bits_per_second']:.0f} bit/s")
+    controls = (
+        f"entropy of the units{' and pitch' if metrics.get('pitch') else ''}",
+        f"fixed length: {metrics['bits_per_second']:.0f} bit/s",
+    )
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
     return [*numbers, _boundary_number(metrics["segments"])]
+
+
+def _of_groups(metrics: Metrics) -> tuple[str, ...]:
+    several = len(groups_of(metrics)) > 1
+    return ("mean over groups, and the group that uses fewest",) if several else ()
+
+
+def groups_of(metrics: Metrics) -> Sequence[Metrics]:
+    return metrics.get("groups") or ()
 
 
 def _phone_number(metrics: Metrics) -> Number:
@@ -95,6 +110,9 @@ def _phone_number(metrics: Metrics) -> Number:
     ]
     if kmeans:
         controls.append(f"k-means on MFCC {percent(kmeans['accuracy'])}")
+    if len(groups_of(metrics)) > 1:
+        counted = ", ".join(percent(group["phones"]["accuracy"]) for group in groups_of(metrics))
+        controls.append(f"read by a probe; each group alone, counted: {counted}")
     return Number("Phone accuracy", percent(phones["accuracy"]), tuple(controls))
 
 
@@ -154,8 +172,16 @@ def _phone_cells(figures: Metrics) -> tuple[str, ...]:
 
 def phone_scores(metrics: Metrics) -> list[Score]:
     phones = metrics["phones"]
-    own = Score("this model", phones["accuracy"], tuple(phones["ci95"]), own=True)
-    return [own, *(_short(key, metrics["baselines"][key], "accuracy", "ci95") for key in baseline_names(metrics))]
+    own = [Score("this model", phones["accuracy"], tuple(phones["ci95"]), own=True)]
+    groups = [
+        Score(f"group {number}, counted", group["phones"]["accuracy"], tuple(group["phones"]["ci95"]), own=True)
+        for number, group in enumerate(groups_of(metrics))
+    ]
+    return [
+        *own,
+        *(groups if len(groups) > 1 else ()),
+        *(_short(key, metrics["baselines"][key], "accuracy", "ci95") for key in baseline_names(metrics)),
+    ]
 
 
 def _short(key: str, figures: Metrics, value: str, interval: str) -> Score:
@@ -207,17 +233,18 @@ def speaker_scores(metrics: Metrics) -> list[Score]:
 def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
-    rows = [Row("units at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
+    units = "units and pitch" if metrics.get("pitch") else "units"
+    rows = [Row(f"{units} at fixed length, log2 K", (grouped(metrics["bits_per_second"]),))]
     for key, name in (("unigram", "ideal code, unigram"), ("prior", "ideal code, the prior")):
         if rates.get(key):
-            rows.append(Row(f"units, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
+            rows.append(Row(f"{units}, {name}", (grouped(rates[key]["bits_per_second"]),), own=True))
     if not rates.get("unigram"):
-        rows.append(Row("units, entropy", (_bits(metrics["entropy_bits_per_second"]),), own=True))
+        rows.append(Row(f"{units}, entropy", (grouped(metrics["entropy_bits_per_second"]),), own=True))
     beside = (
         ("audio_bits_per_second", "audio given its units (the decoder's likelihood)"),
         ("mu_law_bits_per_second", "audio, 8-bit mu-law"),
     )
-    rows += [Row(name, (_bits(rates[key]),)) for key, name in beside if rates.get(key) is not None]
+    rows += [Row(name, (grouped(rates[key]),)) for key, name in beside if rates.get(key) is not None]
     return Table(("code", "bits per second"), tuple(rows))
 
 
@@ -232,11 +259,13 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
             f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}{control})."
         )
     if runs := rates.get("runs"):
+        what = "A combination of units" if len(groups_of(metrics)) > 1 else "A unit"
         yield (
-            f"A unit lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
-            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} of units equal the one before."
+            f"{what} lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
+            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} equal the one before."
         )
 
 
-def _bits(value: float) -> str:
+def grouped(value: float) -> str:
+    """A whole number, its digits in threes."""
     return f"{value:,.0f}".replace(",", " ")

@@ -13,7 +13,7 @@ from audio_vq.errors import UserError
 from audio_vq.files import safe_name
 
 REQUIRED_COLUMNS = ("path", "speaker")
-SPEAKER_COLUMNS = ("sex", "corpus")  # about the speaker: shown by `audio-vq info`, and what evaluation balances
+SPEAKER_COLUMNS = ("gender", "corpus")  # about the speaker: shown by `audio-vq info`, and what evaluation balances
 SEPARATORS = ",;\t"
 
 
@@ -26,12 +26,12 @@ class Row:
 
 
 def find_listed(folder: Path, manifest: Path) -> RecordingSet:
-    """Recordings listed in a CSV file with the header `path,speaker[,text][,split][,sentence]`, in its order.
+    """Recordings listed in a CSV file, in its order: `path,speaker[,text][,split][,sentence][,gender][,corpus]`.
 
-    The columns `sex` and `corpus` tell of the speaker, in any of the speaker's lines. A sentence is any name for what is said: recordings that share one, as those of one text, fall into one split.
-
-    Commas, semicolons or tabs separate the columns, of which others are ignored. Paths are relative to `folder` or
-    else to the manifest's own folder. A recording that is listed twice with the same values counts once.
+    A sentence is any name for what is said: recordings that share one, as those of one text, fall into one split.
+    Gender and corpus tell of the speaker, in any of the speaker's lines. Commas, semicolons or tabs separate the
+    columns, of which others are ignored. Paths are relative to `folder` or else to the manifest's own folder. A
+    recording that is listed twice with the same values counts once.
 
     Raises:
         UserError: no such manifest, a wrong header, or a line that cannot be understood.
