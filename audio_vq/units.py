@@ -229,8 +229,8 @@ def _whole_number(place: str, record: dict[str, Any], key: str, least: int) -> i
 def _tracks(place: str, record: dict[str, Any]) -> Units:
     """`units`, a list or a list per group, with `pitch` below them where there is one."""
     units = record.get("units")
-    in_groups = isinstance(units, list) and len(units) > 0 and isinstance(units[0], list)
-    tracks = [_track(place, "units", group) for group in units] if in_groups else [_track(place, "units", units)]
+    groups = units if isinstance(units, list) and units and isinstance(units[0], list) else [units]
+    tracks = [_track(place, "units", group) for group in groups]
     if "pitch" in record:
         tracks.append(_track(place, "pitch", record["pitch"]))
     lengths = [len(track) for track in tracks]
