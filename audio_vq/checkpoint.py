@@ -26,7 +26,14 @@ FORMATS = "audio_vq checkpoint"
 FORMAT = f"{FORMATS} 2"
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 KINDS = ("vqvae", "prior")
-PRIOR_DATA = ("codebook_size", "unit_rate_hz", "sample_rate", "hop_length", "fingerprint")  # of the units it models
+PRIOR_DATA = {  # of the units it models
+    "codebook_size": int,
+    "track_sizes": list,
+    "unit_rate_hz": int | float,
+    "sample_rate": int,
+    "hop_length": int,
+    "fingerprint": str,
+}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
@@ -163,8 +170,8 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{folder} holds a {info.kind}, expected a {kind or ' or a '.join(KINDS)}")
     if not info.speakers or not all(isinstance(name, str) for name in info.speakers):
         raise UserError(f"{file}: 'speakers' should be a list of names; the checkpoint is damaged")
-    for name in PRIOR_DATA if info.kind == "prior" else ():
-        _entry(file, info.data, name, str if name == "fingerprint" else int | float)
+    for name, expected in PRIOR_DATA.items() if info.kind == "prior" else ():
+        _entry(file, info.data, name, expected)
     return info
 
 
@@ -192,10 +199,23 @@ def config_from(schema: type[T], content: Any, file: Path) -> T:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Fills the model from `model.safetensors`; every tensor must be there and fit."""
+    fill(model, load_tensors(folder), folder)
+
+
+def fill(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
+    """Puts weights that come from a checkpoint's folder into the model. Raises UserError where they do not fit."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{folder / WEIGHTS_FILE} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def load_tensors(folder: Path) -> dict[str, Tensor]:
+    """What `model.safetensors` holds, by name."""
     file = folder / WEIGHTS_FILE
     try:
-        model.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from None
 
 

@@ -191,8 +191,8 @@ class TrainConfig:
     batch_size: int = setting(4, 1)
     # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     crop_length: int = setting(10240, 1)
-    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick, and
-    # the spectrum learn from the whole crop
+    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick,
+    # and the spectrum learn from the whole crop
     spoken_length: int = setting(0, 0)
     learning_rate: float = setting(2e-3, ABOVE_ZERO)
     encoder_rate_scale: float = setting(1.0, 0)  # the encoder's share of the learning rate
@@ -224,6 +224,9 @@ class TrainRun:
 
     data: str = "???"  # prepared corpus
     run: str = "???"  # folder of this run
+    init: str = (
+        ""  # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = setting(0, SEED)
@@ -236,6 +239,10 @@ class TrainRun:
             raise UserError(
                 f"train.crop_length={crop} is not a multiple of the model's hop length {hop} (strides "
                 f"{list(self.model.encoder.strides)}); give train.crop_length={max(hop, crop // hop * hop)}"
+            )
+        if (self.train.warp or self.train.equaliser_db) and not self.model.encoder.filterbank:
+            raise UserError(
+                "train.warp and train.equaliser_db change spectra: they need model.encoder.filterbank above 0"
             )
         spoken = self.train.spoken_length
         if spoken % hop or spoken > crop:

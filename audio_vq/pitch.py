@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 100
 HOP_SECONDS = 1 / FRAMES_PER_SECOND
 LOWEST_HZ, HIGHEST_HZ = 50.0, 550.0  # of speaking voices
-VOICED = 0.5  # confidence from which a frame is voiced
+# Confidence from which a frame is voiced. What pYIN alone calls voiced (14 % of frames) lies 29 dB below the loudest
+# and has no period; where both find a pitch, they differ by 0.13 semitones in the median, 0.2 % by more than 3.
+VOICED = 0.5
 TRACKER_RATE = 16000  # Hz
 TRACKER_HOP = 256  # samples; the tracker's frame i is centred at sample 256 i
 FRAMES_BEFORE, FRAMES_BEHIND = 11, 10  # of the tracker, that it hears before and after one
@@ -33,11 +35,15 @@ FRAME_LENGTH = TRACKER_RATE // FRAMES_PER_SECOND  # samples
 ACTIVE_RMS = 0.05
 QUIETEST_RMS = 1e-4  # -80 dB: what is softer is not brought to that level
 
+# The tracker can make use of 176 ms to each side. On 16 recordings of several voices (78 s), frames whose voicing was
+# that of the whole recording's track, and voiced ones within half a semitone of it, by look-ahead:
+# 20 ms 98.2 and 99.3 %, 30 ms 98.4 and 99.5, 40 ms 98.8 and 99.6, 48 ms 99.1 and 99.7.
+# What it hears before a frame does not matter so much: 80 ms are as good as 176.
 LIVE_LOOK_AHEAD_SECONDS = 0.03
 LIVE_STEP_SECONDS = 0.04  # a frame comes this much later at most, since frames come in steps
 # What must be heard after a moment for its F0: that may lie between two frames, the later of which ends 15 ms after it.
 LIVE_LAG_SECONDS = 1.5 * HOP_SECONDS + LIVE_LOOK_AHEAD_SECONDS
-LIVE_CONTEXT_SECONDS = 0.08  # that the tracker hears before a frame
+LIVE_CONTEXT_SECONDS = 0.08
 
 USUAL_SPREAD = 3.0  # semitones, of read speech
 USUAL_WEIGHT = 100  # frames of voice: with as many, half the spread's square is the usual one's
@@ -98,7 +104,7 @@ def _windows(blocks: Iterable[Waveform]) -> Iterator[tuple[Waveform, int]]:
 def _tracked(waveform: Waveform, meter: LoudnessMeter, frames: npt.NDArray[np.int64], start: int = 0) -> F0:
     """F0 of frames, out of a waveform at the tracker's rate that begins at sample `start`, at the tracker's level."""
     gain = np.float32(ACTIVE_RMS / max(meter.active_rms(), QUIETEST_RMS))
-    # so that the tracker has a frame behind the last one of ours, and hears all there is in those before
+    # so that the tracker has a frame behind the last one of ours; live, it errs a third as often with 30 ms ahead
     padded = np.pad(gain * waveform, (0, 2 * TRACKER_HOP))
     found = _tracker().detect(padded, TRACKER_RATE, LOWEST_HZ, HIGHEST_HZ)
     f0 = np.where(found.confidence >= VOICED, found.pitch_hz, 0.0)
@@ -118,8 +124,8 @@ def _at(f0: npt.NDArray[np.floating], positions: npt.NDArray[np.float64]) -> F0:
     Voiced is what its nearest frame is. F0 lies between that of the two frames around, on a logarithmic scale, where
     both are voiced.
     """
-    inside = positions < len(f0)
-    nearest = np.floor(positions[inside] + 0.5).astype(np.int64).clip(0, len(f0) - 1)
+    inside = positions < len(f0) - 0.5
+    nearest = np.floor(positions[inside] + 0.5).astype(np.int64)
     offset = positions[inside] - nearest
     other = (nearest + np.sign(offset).astype(np.int64)).clip(0, len(f0) - 1)
     here, there = f0[nearest], f0[other]

@@ -27,7 +27,7 @@ from audio_vq.checkpoint import (
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
-from audio_vq.codec.drawing import SamplingOptions
+from audio_vq.codec.drawing import SamplingOptions, Temperature
 from audio_vq.codec.encode import encode_sources
 from audio_vq.codec.incremental import LiveEncoder
 from audio_vq.codec.melody import Melody, contour
@@ -40,8 +40,6 @@ from audio_vq.errors import UserError
 from audio_vq.models.vqvae import ConditioningBits, Heard, VQVAEModel, build_vqvae
 from audio_vq.pitch import F0, PitchRange
 from audio_vq.units import Units, bits_per_second
-
-Temperature = float | tuple[float, ...]  # one number, or one per band
 
 
 class VQVAE:

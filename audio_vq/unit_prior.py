@@ -1,4 +1,4 @@
-"""A trained prior over units, as users meet it.
+"""A trained prior over codes, as users meet it.
 
 from audio_vq import UnitPrior
 prior = UnitPrior.from_pretrained("runs/vctk-prior")
@@ -7,6 +7,7 @@ units = prior.sample("p226", seconds=3)[0]
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from audio_vq.checkpoint import CheckpointInfo, config_from, load_weights, read_info, resolve_checkpoint
@@ -22,7 +23,7 @@ LONGEST_SECONDS = 86_400  # of a drawn sequence
 
 
 class UnitPrior:
-    """A trained prior p(units | speaker)."""
+    """A trained prior p(code | speaker)."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class UnitPrior:
         folder = resolve_checkpoint(name)
         info = read_info(folder, kind="prior")
         config = config_from(PriorConfig, info.config, folder / "config.json")
-        network = build_prior(config, int(info.data["codebook_size"]), len(info.speakers))
+        network = build_prior(config, info.data["track_sizes"], len(info.speakers))
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device))
 
@@ -65,18 +66,40 @@ class UnitPrior:
         seed: int = 0,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        prompt: Units | None = None,
     ) -> list[Units]:
-        """Draws `count` unit sequences `(seconds · unit rate,)` in the manner of a speaker.
+        """Draws `count` codes of `seconds · unit rate` units in the manner of a speaker, shaped as the model's own.
+
+        Args:
+            speaker: by name.
+            seconds: of speech.
+            count: how many.
+            seed: of the random numbers.
+            temperature, top_p: as for `VQVAE.decode`.
+            prompt: the code of the model's that they continue; not a part of what is returned.
 
         Raises:
-            UserError: unknown speaker, an impossible duration or number, impossible sampling options.
+            UserError: unknown speaker, an impossible duration or number, impossible sampling options, a prompt that is
+                no code of the model's.
         """
         speaker_index = self.info.speaker_index(speaker)
         if not 0 < seconds <= LONGEST_SECONDS:
             raise UserError(f"{seconds} seconds; expected a duration above zero, up to a day")
         if count < 1:
             raise UserError(f"{count} sequences; expected at least one")
+        if prompt is not None:
+            self._check_prompt(prompt)
         num_units = max(1, round(seconds * self.unit_rate_hz))
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         voice = torch.full((count,), speaker_index, device=self.device)
-        return list(sample_units(self.network, voice, num_units, options))
+        drawn = sample_units(self.network, voice, num_units, options, prompt)
+        return list(drawn[:, 0] if len(self.network.track_sizes) == 1 else drawn)
+
+    def _check_prompt(self, prompt: Units) -> None:
+        sizes = self.network.track_sizes
+        expected = "(units,)" if len(sizes) == 1 else f"({len(sizes)}, units)"
+        code = np.atleast_2d(prompt)
+        if len(code) != len(sizes) or prompt.ndim != min(len(sizes), 2) or code.size == 0:
+            raise UserError(f"a prompt of shape {prompt.shape}; expected a code of {expected}, at least one unit")
+        if code.min() < 0 or (code.max(1) >= sizes).any():
+            raise UserError(f"a prompt with units from {code.min()} to {code.max()}; its tracks have {sizes} values")

@@ -1,6 +1,7 @@
 """Settings every test shares."""
 
 import os
+import shutil
 from pathlib import Path
 
 # before NumPy is imported: tests run side by side, and threads of BLAS that wait for each other cost ten times the work
@@ -15,7 +16,7 @@ from audio_vq.audio import load_librosa, write_audio
 from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
 from audio_vq.data.prepare import Processing, SplitRule, prepare
-from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.data.prepared import PITCH_DTYPE, PITCH_FILE, PreparedCorpus
 
 load_librosa()  # before tests that import it do so side by side
 
@@ -38,6 +39,18 @@ def tiny_corpus(tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "corpus"
     prepare(find_folder(recordings), out, Processing(), SplitRule(), workers=1)
     return out
+
+
+@pytest.fixture(scope="session")
+def sung_corpus(tiny_corpus, tmp_path_factory):
+    """The same, with a pitch that wanders and pauses as that of speech: trackers find none in babble."""
+    corpus = shutil.copytree(tiny_corpus, tmp_path_factory.mktemp("sung") / "corpus")
+    rng = np.random.default_rng(0)
+    frames = (corpus / PITCH_FILE).stat().st_size // PITCH_DTYPE.itemsize
+    steps = np.where(rng.random(frames) < 0.1, rng.normal(0, 0.2, frames), 0)
+    voiced = np.cumsum(rng.random(frames) < 0.1) % 3 > 0
+    (150 * np.exp(steps) * voiced).astype(PITCH_DTYPE).tofile(corpus / PITCH_FILE)
+    return corpus
 
 
 def babble(rng, pitch, seconds=1.2, sample_rate=16000):

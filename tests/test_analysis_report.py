@@ -142,14 +142,14 @@ def test_alignments_that_say_nothing_are_refused(prepared, tmp_path, rewrite, co
 def test_coverage_by_hand(prepared, analysis):
     coverage = analysis.metrics()["coverage"]
     assert coverage["scored"]["aligned"] == coverage["mapping"]["aligned"] == pytest.approx(1)
-    frames = np.concatenate([each.units for each in analysis.scored])
+    frames = np.concatenate([each.units[0] for each in analysis.scored])
     assert coverage["scored"]["phones"] == pytest.approx((frames > 0).mean())  # unit 0 is silence
 
 
 def test_one_speaker_has_all_figures_but_those_of_two(tmp_path):
     class Alone(ToneModel):
-        def conditioning_bits(self, waveforms, speakers):
-            bits = super().conditioning_bits(waveforms, speakers)
+        def conditioning_bits(self, heard):
+            bits = super().conditioning_bits(heard)
             return SimpleNamespace(**vars(bits) | {"bits_wrong_speaker": None})
 
     model = Alone(speakers=("ann",))

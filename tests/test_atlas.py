@@ -31,7 +31,7 @@ def atlas(case):
 
 def test_a_unit_is_described_by_all_its_frames(case, atlas):
     for entry in atlas.units:
-        units = [each.units for each in case.analysis.scored]
+        units = [each.units[0] for each in case.analysis.scored]
         assert entry.count == sum((each == entry.unit).sum() for each in units)
         assert sum(entry.speakers.values()) == entry.count
         assert sum(entry.durations) == entry.runs
@@ -42,7 +42,7 @@ def test_a_unit_is_described_by_all_its_frames(case, atlas):
 def test_stretches_hold_their_unit_and_nothing_else_of_it_beside_them(case, atlas):
     for entry in atlas.units:
         for stretch in (*entry.typical, *entry.occurrences):
-            units = case.analysis.scored[stretch.utterance].units
+            units = case.analysis.scored[stretch.utterance].units[0]
             end = stretch.start + stretch.length
             assert (units[stretch.start : end] == entry.unit).all()
             assert stretch.start == 0 or units[stretch.start - 1] != entry.unit
@@ -52,9 +52,9 @@ def test_stretches_hold_their_unit_and_nothing_else_of_it_beside_them(case, atla
 def test_the_most_typical_stretch_holds_the_latent_nearest_to_the_vector(case, atlas):
     for entry in atlas.units[:9]:
         nearest = min(
-            np.linalg.norm(each.latents[each.units == entry.unit] - case.model.codebook[entry.unit], axis=1).min()
+            np.linalg.norm(each.latents[each.units[0] == entry.unit] - case.model.codebook[0, entry.unit], axis=1).min()
             for each in case.analysis.scored
-            if (each.units == entry.unit).any()
+            if (each.units[0] == entry.unit).any()
         )
         assert entry.typical[0].distance == pytest.approx(nearest)
         assert len({stretch.utterance for stretch in entry.typical}) == len(entry.typical)
@@ -75,10 +75,10 @@ def test_the_average_spectrum_is_that_of_the_frames(case, atlas):
     sums, count = np.zeros(MEL_BANDS), 0
     for each in case.analysis.scored:
         waveform = case.corpus.waveform(each.utterance)
-        spectra = unit_spectra(waveform, RATE, HOP, len(each.units))
-        assert spectra.shape == (len(each.units), MEL_BANDS)
-        sums += spectra[each.units == 3].sum(axis=0)
-        count += (each.units == 3).sum()
+        spectra = unit_spectra(waveform, RATE, HOP, each.num_units)
+        assert spectra.shape == (each.num_units, MEL_BANDS)
+        sums += spectra[each.units[0] == 3].sum(axis=0)
+        count += (each.units[0] == 3).sum()
     np.testing.assert_allclose(atlas.units[3].log_mel, sums / count)
 
 

@@ -133,6 +133,12 @@ def test_joined_is_what_decode_computes(count):
 
 
 @ANY
+def test_joined_stays_within_full_scale(count):
+    classes = np.random.default_rng(0).choice([1, 255], (count, 200))
+    assert np.abs(joined(Bands(count, 256), classes)).max() == 1
+
+
+@ANY
 @settings(max_examples=20, deadline=None)
 @given(steps=st.integers(0, 90), cuts=st.lists(st.integers(0, 90), max_size=5))
 def test_joined_block_by_block_equals_at_once(count, steps, cuts):

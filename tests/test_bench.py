@@ -14,6 +14,7 @@ from audio_vq.audio import write_audio
 from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling, training
 from audio_vq.bench.decoder import Speech, make_decoder
 from audio_vq.bench.measurement import Budget, take_turns
+from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.prior import sample_units
@@ -202,6 +203,16 @@ def test_gpu_rows(bands):
     assert rows[1].baseline == rows[0].name
 
 
+@BANDS
+def test_plain_decoders_have_the_loss_of_the_wavenet(bands):
+    decoder = make_tiny(bands=bands)
+    targets = torch.randint(64, (1, bands, 64 // bands), generator=torch.Generator().manual_seed(0))
+    arguments = targets, decoder.latents[None, :, :8], decoder.voice
+    expected = decoder.wavenet.loss(*arguments)
+    for plain in (PlainWaveNet(decoder.wavenet), RowsWaveNet(decoder.wavenet)):
+        torch.testing.assert_close(plain.loss(*arguments), expected, rtol=1e-5, atol=0)
+
+
 def test_training_is_measured_of_models_that_hear_more_than_the_waveform():
     config = ModelConfig(
         sample_rate=4000,
@@ -216,17 +227,18 @@ def test_training_is_measured_of_models_that_hear_more_than_the_waveform():
     assert all(row.context["bands"] == 2 for row in rows)
 
 
-def test_the_priors_baseline_draws_the_same_units():
+@pytest.mark.parametrize("sizes", [(12,), (12, 12, 5)])
+def test_the_priors_baseline_draws_the_same_units(sizes):
     torch.manual_seed(0)
-    network = build_prior(PriorConfig(layers=2, heads=2, channels=16, context=20), 12, 2).eval().double()
+    network = build_prior(PriorConfig(layers=2, heads=2, channels=16, context=20), sizes, 2).eval().double()
     speaker = torch.tensor([1])
-    uniforms = torch.from_numpy(random_stream(3, 0).random(19))[None]
+    uniforms = torch.from_numpy(random_stream(3, 0).random((19, len(sizes))))[None]
     plain = prior.plain_units(network, speaker, uniforms)
     np.testing.assert_array_equal(plain, sample_units(network, speaker, 19, SamplingOptions(seed=3)))
 
 
 def test_prior_rows():
-    rows = prior.measure_prior(PriorConfig(layers=1, heads=2, channels=16, context=8), 12, BUDGET)
+    rows = prior.measure_prior(PriorConfig(layers=1, heads=2, channels=16, context=8), (12, 5), BUDGET)
     assert tuple(row.name for row in rows) == prior.NAMES
     assert rows[1].baseline == rows[0].name
     assert all(0 < row.value < math.inf for row in rows)

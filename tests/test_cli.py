@@ -383,6 +383,11 @@ def test_prior_is_trained_and_sampled(model, tiny_corpus, tmp_path):
     call(*arguments[:-1], tmp_path / "one.wav", "--count", 1)
     np.testing.assert_array_equal(soundfile.read(tmp_path / "one.wav")[0], first)
     assert len(read_units(tmp_path / "one.jsonl")) == 1
+    call(*arguments[:-1], tmp_path / "more.wav", "--count", 1, "--prompt", tmp_path / "one.wav")
+    begun = read_units(tmp_path / "more.jsonl")[0].units
+    assert begun.shape[-1] == 2 * read_units(tmp_path / "one.jsonl")[0].units.shape[-1]
+    assert len(soundfile.read(tmp_path / "more.wav")[0]) == 2 * len(first)
+    assert "none.wav" in mistake(*arguments[:-1], tmp_path / "none", "--prompt", tmp_path / "none.wav")
     for impossible in (["--seconds", "nan"], ["--seconds", "inf"], ["--count", 0]):
         mistake(*arguments, *impossible)
     for seed in (-1, 2**70):

@@ -36,7 +36,7 @@ def test_models_build(name):
 def test_priors_build(name):
     run = composed("train_prior", TrainPriorRun, [f"prior={name}", "model=z"])
     with torch.device("meta"):
-        build_prior(run.prior, codebook_size=16, num_speakers=3)
+        build_prior(run.prior, track_sizes=(16,), num_speakers=3)
 
 
 def leaves(config, prefix=""):

@@ -37,6 +37,8 @@ from audio_vq.errors import UserError
         "model.quantizer.continuous_share=1", "model.quantizer.commitment=inf", "model.quantizer.ema_decay=1.0",
         "model.gaussian.anneal_share=1", "model.gaussian.free_bits=-1", "model.wavenet.layers=0",
         "model.wavenet.dilation_cycle=0", "model.wavenet.kernel_size=0", "model.wavenet.residual_channels=99999999",
+        "model.wavenet.bands=3", "model.wavenet.spectrum_weight=-1", "model.quantizer.groups=0", "model.pitch=257",
+        "train.spoken_length=-1", "train.warp=-0.1", "train.warp=2", "train.equaliser_db=nan",
     ],
 )  # fmt: skip
 def test_overrides_out_of_range_are_refused_by_name(override):
@@ -68,13 +70,71 @@ def test_python_is_no_way_around(make, name):
         make()
 
 
-def test_sizes_have_to_fit_each_other():
-    with pytest.raises(UserError, match=r"conditioning_frames=3 does not divide the hop length 64"):
-        ModelConfig(wavenet=WaveNetConfig(conditioning_frames=3, conditioning_channels=8))
-    with pytest.raises(UserError, match=r"needs model\.wavenet\.conditioning_channels above zero"):
-        ModelConfig(wavenet=WaveNetConfig(conditioning_frames=2))
-    with pytest.raises(UserError, match=r"crop_length=1000 is not .* 64 .*give train.crop_length=960"):
-        TrainRun(train=TrainConfig(crop_length=1000))
+CENTRED = EncoderConfig(filterbank=8, centred=True, strides=[2])  # 320 samples to a unit
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: ModelConfig(wavenet=WaveNetConfig(conditioning_frames=3, conditioning_channels=8)),
+            r"bands=1 times model\.wavenet\.conditioning_frames=3 does not divide the hop length 64",
+        ),
+        (
+            lambda: ModelConfig(wavenet=WaveNetConfig(bands=4, conditioning_frames=32, conditioning_channels=8)),
+            r"bands=4 times model\.wavenet\.conditioning_frames=32 does not divide the hop length 64",
+        ),
+        (
+            lambda: ModelConfig(encoder=EncoderConfig(strides=[2]), wavenet=WaveNetConfig(bands=4)),
+            r"bands=4 times .*=1 does not divide the hop length 2",
+        ),
+        (
+            lambda: ModelConfig(wavenet=WaveNetConfig(conditioning_frames=2)),
+            r"conditioning_frames and spectrum_weight need model\.wavenet\.conditioning_channels above 0",
+        ),
+        (
+            lambda: ModelConfig(encoder=CENTRED, wavenet=WaveNetConfig(spectrum_weight=1.0)),
+            r"conditioning_frames and spectrum_weight need model\.wavenet\.conditioning_channels above 0",
+        ),
+        (
+            lambda: ModelConfig(wavenet=WaveNetConfig(spectrum_weight=1.0, conditioning_channels=8)),
+            r"centred and model\.wavenet\.spectrum_weight need model\.encoder\.filterbank",
+        ),
+        (
+            lambda: ModelConfig(encoder=EncoderConfig(centred=True)),
+            r"centred and model\.wavenet\.spectrum_weight need model\.encoder\.filterbank",
+        ),
+        (lambda: ModelConfig(quantizer=QuantizerConfig(groups=3)), r"quantizer\.dim=64 is not a multiple of groups=3"),
+        (lambda: ModelConfig(pitch=2), r"model\.pitch=2: expected 0, or 3 classes or more"),
+        (lambda: ModelConfig(pitch=8, bottleneck="gaussian"), r"gaussian has no units: model\.pitch"),
+        (
+            lambda: ModelConfig(
+                bottleneck="gaussian",
+                encoder=CENTRED,
+                wavenet=WaveNetConfig(spectrum_weight=1.0, conditioning_channels=8),
+            ),
+            r"gaussian has no units: .*spectrum_weight",
+        ),
+        (lambda: TrainRun(train=TrainConfig(crop_length=1000)), r"crop_length=1000 is not .* 64 .*crop_length=960"),
+        (
+            lambda: TrainRun(train=TrainConfig(crop_length=960, spoken_length=100)),
+            r"spoken_length=100: expected a multiple of .* 64, up to train\.crop_length=960",
+        ),
+        (
+            lambda: TrainRun(train=TrainConfig(crop_length=960, spoken_length=1024)),
+            r"spoken_length=1024: expected .* up to train\.crop_length=960",
+        ),
+        (
+            lambda: TrainRun(train=TrainConfig(warp=0.1)),
+            r"warp and train\.equaliser_db .* need model\.encoder\.filterbank",
+        ),
+        (lambda: TrainRun(train=TrainConfig(equaliser_db=1.0)), r"equaliser_db .* need model\.encoder\.filterbank"),
+    ],
+)
+def test_sizes_have_to_fit_each_other(make, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 44100, 48000])

@@ -1,17 +1,23 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from audio_vq.models.encoder import (
+    LOG_SCALE,
     SHARED_FROM,
     Convolution,
     Encoder,
     Filterbank,
+    Perturbation,
     ResidualBlock,
     gabor_filters,
+    mean_spectrum,
     padded_rows,
 )
 
@@ -128,7 +134,7 @@ def test_silence_beyond_a_recording_is_its_end(make):
     inside[1, 7:16] = 1
     waveform = torch.zeros(2, 20 * hop).double()
     waveform[0, 4 * hop : 13 * hop], waveform[1, 7 * hop : 16 * hop] = recording
-    latents = encoder(waveform, inside)
+    latents = encoder(waveform, inside=inside)
     ours = torch.stack([latents[0, :, 4:13], latents[1, :, 7:16]])
     torch.testing.assert_close(ours, encoder(recording), rtol=1e-12, atol=1e-12)
     assert (encoder(waveform)[0, :, 4:13] - ours[0]).abs().max() > 1e-6  # unmarked, the ends differ
@@ -186,3 +192,127 @@ def test_filterbank_hears_a_tone_where_it_is():
     time = torch.arange(16000) / 16000
     peaks = [bank(0.1 * torch.sin(2 * math.pi * hertz * time)[None])[0].mean(0).argmax() for hertz in (300, 1000, 4000)]
     assert peaks[0] < peaks[1] < peaks[2]
+
+
+# ---- what tells voices and microphones apart
+
+
+def centred():
+    torch.manual_seed(0)
+    return Encoder([2], 16, 4, 1, layer_norm=True, filterbank=Filterbank(40, 16000, 160), centred=True)
+
+
+def noises(seed=0, seconds=1.0):
+    """Noise that changes its level and colour every 50 ms, `(1, time)`."""
+    rng = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(round(seconds / 0.05)):
+        spectrum = rng.standard_normal(401) + 1j * rng.standard_normal(401)
+        colour = np.exp(-0.5 * ((np.arange(401) - rng.uniform(20, 380)) / 60) ** 2) + 0.2
+        pieces.append(rng.uniform(0.2, 1) * np.fft.irfft(spectrum * colour))
+    return torch.from_numpy(4 * np.concatenate(pieces)).float()[None]
+
+
+def heard_by(encoder, waveform):
+    """Latents of a recording with the mean spectrum that it has."""
+    with torch.no_grad():
+        return encoder(waveform, mean_spectrum(encoder.filterbank(waveform)[0])[None])
+
+
+def test_a_microphone_is_hardly_heard():
+    """A fixed filter moves the latents of a centred encoder a tenth as far as those of one that is not."""
+    encoder, waveform = centred(), noises()
+    through = F.conv1d(F.pad(waveform[:, None], (2, 0)), torch.tensor([[[0.1, -0.35, 0.5]]]))[:, 0]  # treble up
+    latents, filtered = (heard_by(encoder, each) for each in (waveform, through))
+    with torch.no_grad():
+        plain, plain_filtered = (encoder(each, torch.zeros(1, 40)) for each in (waveform, through))
+    assert (filtered - latents)[..., 1:-1].std() < 0.1 * (plain_filtered - plain)[..., 1:-1].std()
+    assert (filtered - latents)[..., 1:-1].std() < 0.1 * latents.std()
+
+
+def test_level_is_hardly_heard():
+    encoder, waveform = centred(), noises()
+    # but for the floor of −90 dB
+    torch.testing.assert_close(heard_by(encoder, 0.25 * waveform), heard_by(encoder, waveform), rtol=0, atol=0.03)
+
+
+def test_the_mean_is_that_of_speech():
+    """Pauses, however long, do not move it; without speech there is a mean nevertheless."""
+    speech = torch.randn(50, 8)
+    pause = speech.mean(1).max() - 40 * math.log(10) / 10 / LOG_SCALE + torch.zeros(200, 8)  # 40 dB below
+    torch.testing.assert_close(mean_spectrum(torch.cat([speech, pause])), mean_spectrum(speech))
+    silence = Filterbank(8, 16000, 160)(torch.zeros(1, 1600))[0]
+    torch.testing.assert_close(mean_spectrum(silence), silence[5])
+
+
+def test_what_is_centred_is_a_filterbank_that_stays():
+    assert not centred().filterbank.kernel.requires_grad
+    assert small([2], Filterbank(8, 16000, 160)).filterbank.kernel.requires_grad
+
+
+# ---- perturbation
+
+
+def test_without_perturbation_nothing_changes():
+    spectrum = torch.randn(2, 9, 40)
+    assert torch.equal(Perturbation(0.0, 0.0)(spectrum, 16000), spectrum)
+    # the last filter is made of its neighbour by a thousandth
+    torch.testing.assert_close(Perturbation(1e-9, 1e-9)(spectrum, 16000), spectrum, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("perturbation", [Perturbation(0.2, 0.0), Perturbation(0.0, 3.0), Perturbation(0.2, 3.0)])
+def test_a_draw_per_clip_from_torchs_generator(perturbation):
+    """The same for all frames of a clip, another for each clip, and the same again after the same seed."""
+    spectrum = torch.randn(1, 1, 40).expand(3, 5, 40)
+    torch.manual_seed(0)
+    first, second = perturbation(spectrum, 16000), perturbation(spectrum, 16000)
+    torch.manual_seed(0)
+    assert torch.equal(perturbation(spectrum, 16000), first)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first, first[:, :1].expand(3, 5, 40))
+    assert not torch.allclose(first[0], first[1])
+    assert not torch.allclose(first[1], first[2])
+
+
+def resonance(hertz, width=0.12):
+    """A log spectrum of 80 filters with one formant, `(filters,)`, and the filters' centres (Hz)."""
+    mel = torch.linspace(2595 * math.log10(1 + 60 / 700), 2595 * math.log10(1 + 7760 / 700), 82)[1:-1]
+    centres = 700 * (10 ** (mel / 2595) - 1)
+    return torch.exp(-0.5 * ((centres / hertz).log() / width) ** 2), centres
+
+
+@settings(max_examples=20, deadline=None)
+@given(hertz=st.floats(500, 3000), warp=st.floats(0.05, 0.3), draw=st.sampled_from([0.0, 0.5, 1 - 1e-6]))
+def test_formants_move_by_up_to_the_stated_share(hertz, warp, draw):
+    """The draws at the ends move it up by 1 + warp and down by as much, the one in the middle nowhere."""
+    spectrum, centres = resonance(hertz)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "rand", lambda *shape: torch.full(shape, draw))
+        moved = Perturbation(warp, 0.0)(spectrum[None, None], 16000)[0, 0]
+    log = centres.log()
+    place = [(each * log).sum() / each.sum() for each in (spectrum, moved)]
+    expected = -(2 * draw - 1) * math.log1p(warp)
+    assert float(place[1] - place[0]) == pytest.approx(expected, abs=0.02)
+
+
+def test_the_equaliser_is_as_loud_as_stated():
+    """Each of five cosines, the first of them a change of level, has the stated standard deviation (dB of energy)."""
+    torch.manual_seed(0)
+    curves = Perturbation(0.0, 3.0)(torch.zeros(4000, 1, 64), 16000)[:, 0] * LOG_SCALE * 10 / math.log(10)
+    place = (torch.arange(64) + 0.5) / 64
+    for order in range(6):
+        cosine = torch.cos(math.pi * order * place)
+        amplitude = curves @ cosine / cosine.square().sum()
+        expected = 3.0 if order < 5 else 0.0
+        assert amplitude.std().item() == pytest.approx(expected, abs=0.15)  # of 4000 draws: 4 σ / √(2n)
+
+
+def test_an_encoder_hears_the_perturbed_spectrum():
+    encoder, waveform = centred(), noises()
+    mean = torch.zeros(1, 40)
+    torch.manual_seed(0)
+    perturbed = encoder(waveform, mean, perturbation=Perturbation(0.2, 3.0))
+    torch.manual_seed(0)
+    expected = encoder.of_spectrum(Perturbation(0.2, 3.0)(encoder.spectrum(waveform, mean), 16000))
+    assert torch.equal(perturbed, expected)
+    assert not torch.allclose(perturbed, encoder(waveform, mean))

@@ -10,22 +10,27 @@ from test_cli import call, mistake
 from test_encoding import ENCODERS, model_with
 
 from audio_vq import VQVAE
-from audio_vq.analysis.judges import evaluate as evaluation
-from audio_vq.analysis.judges.evaluate import evaluate, forget
+from audio_vq.analysis.judges import clips as clip_files
+from audio_vq.analysis.judges.clips import asked_contour, forget, write_clip
+from audio_vq.analysis.judges.evaluate import evaluate
 from audio_vq.analysis.judges.pairs import choose_pairs
 from audio_vq.analysis.judges.panel import Clip, Impression, Marks, Panel, hear
 from audio_vq.analysis.judges.scores import (
     CONDITIONS,
     FIGURES,
     Comparison,
+    Contour,
     SpeakerReference,
     edit_distance,
+    pitch_agreement,
+    pitch_figures,
     score,
     semitones,
     summarise,
 )
 from audio_vq.analysis.report.conversions import BEGIN, END, with_conversion, write_section
 from audio_vq.audio import write_audio
+from audio_vq.codec.conversion import Converted
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
@@ -108,24 +113,73 @@ def test_no_more_pairs_than_there_are(spoken_corpus):
     assert pairs.too_short == len(corpus.utterances) - len(usable)
 
 
-def test_recordings_that_cannot_be_judged_are_counted(spoken_corpus):
+def test_recordings_that_are_too_short_are_counted_and_those_without_text_take_part(spoken_corpus):
     corpus = PreparedCorpus.open(spoken_corpus)
-    first, second, *rest = corpus.utterances
-    odd = replace(corpus, utterances=(replace(first, text="?!"), replace(second, num_samples=RATE - 1), *rest))
-    pairs = choose_pairs(odd, "all", corpus.speakers, 6, seed=0)
-    assert (pairs.without_text, pairs.too_short) == (1, 1)
-    assert {first.id, second.id}.isdisjoint(pair.source.id for pair in pairs.pairs)
+    speaker = corpus.speakers[0]
+    first, second, *_ = (each for each in corpus.utterances if each.speaker == speaker)
+    odd = replace(corpus, utterances=(replace(first, text=None), replace(second, num_samples=RATE - 1)))
+    odd = replace(odd, utterances=(*odd.utterances, *(each for each in corpus.utterances if each.speaker != speaker)))
+    pairs = choose_pairs(odd, "all", corpus.speakers[1:], 6, sources="unknown", seed=0)
+    assert pairs.too_short == 1
+    assert {pair.source.id for pair in pairs.pairs} == {first.id}
 
 
-def test_mistakes_in_what_is_to_be_judged(spoken_corpus, tiny_corpus):
+def test_sources_are_those_the_model_knows_or_not(spoken_corpus):
+    corpus = PreparedCorpus.open(spoken_corpus)
+    *voices, stranger = corpus.speakers
+    for sources, expected in (("known", set(voices)), ("unknown", {stranger}), ("all", {*voices, stranger})):
+        pairs = choose_pairs(corpus, "all", voices, 8, sources=sources, seed=0).pairs
+        assert {pair.source.speaker for pair in pairs} == expected
+        assert {pair.target for pair in pairs} == set(voices)
+
+
+def test_sexes_meet_equally_often(spoken_corpus):
+    """Of eight voices 24 of 56 ways are between women and men each way; 16 pairs: four of each kind."""
+    corpus = PreparedCorpus.open(spoken_corpus)
+    speakers = tuple(f"s{number}" for number in range(8))
+    info = {name: {"gender": "FM"[number % 2]} for number, name in enumerate(speakers)}
+    utterances = tuple(
+        replace(each, id=f"{name}_{each.id}", speaker=name, num_samples=2 * RATE)
+        for name in speakers
+        for each in corpus.utterances[:3]
+    )
+    header = replace(corpus.header, speakers=speakers, speaker_info=info)
+    pairs = choose_pairs(replace(corpus, header=header, utterances=utterances), "all", speakers, 16, seed=0).pairs
+    met = Counter((info[pair.source.speaker]["gender"], info[pair.target]["gender"]) for pair in pairs)
+    assert met == {("F", "F"): 4, ("F", "M"): 4, ("M", "F"): 4, ("M", "M"): 4}
+    assert set(Counter(pair.source.speaker for pair in pairs).values()) == {2}
+    assert set(Counter(pair.target for pair in pairs).values()) == {2}
+
+
+def test_mistakes_in_what_is_to_be_judged(spoken_corpus):
     corpus = PreparedCorpus.open(spoken_corpus)
     with pytest.raises(UserError, match="speakers the model knows: zoe"):
         choose_pairs(corpus, "all", ["zoe"], 4, seed=0)
-    with pytest.raises(UserError, match="no transcript"):
-        choose_pairs(PreparedCorpus.open(tiny_corpus), "all", ["ann", "ben"], 4, seed=0)
+    brief = replace(corpus, utterances=tuple(replace(each, num_samples=9) for each in corpus.utterances))
+    with pytest.raises(UserError, match="all last less than 1 s"):
+        choose_pairs(brief, "all", corpus.speakers, 4, seed=0)
     alone = [each for each in corpus.utterances if each.speaker == corpus.speakers[0]]
     with pytest.raises(UserError, match="only voice"):
         choose_pairs(replace(corpus, utterances=tuple(alone)), "all", corpus.speakers[:1], 4, seed=0)
+    with pytest.raises(UserError, match="speaker unknown to the model; give another --sources"):
+        choose_pairs(corpus, "all", corpus.speakers, 4, sources="unknown", seed=0)
+    with pytest.raises(UserError, match="no sources 'mine'; expected one of known, unknown, all"):
+        choose_pairs(corpus, "all", corpus.speakers, 4, sources="mine", seed=0)
+
+
+def test_pairs_prefer_a_sentence_that_the_target_says_too(spoken_corpus):
+    corpus = PreparedCorpus.open(spoken_corpus)
+    one, other, _ = corpus.speakers
+    by = [[each for each in corpus.utterances if each.speaker == name][:5] for name in (one, other)]
+    by[1][3] = replace(by[1][3], text=f"{by[0][2].text.upper()}!", split="train")
+    utterances = [replace(each, num_samples=2 * RATE) for each in (*by[0], *by[1])]
+    texts = {id(each): f"text {index}" for index, each in enumerate(utterances) if index not in (2, 8)}
+    few = replace(corpus, utterances=tuple(replace(each, text=texts.get(id(each), each.text)) for each in utterances))
+    (pair,) = choose_pairs(few, "all", [other], 1, sources="unknown", seed=0).pairs
+    assert (pair.source.id, pair.parallel.id) == (by[0][2].id, by[1][3].id)
+    assert pair.real_target.id != pair.parallel.id
+    pairs = choose_pairs(few, "all", [other], 5, sources="unknown", seed=0).pairs
+    assert sum(pair.parallel is not None for pair in pairs) == 1
 
 
 # figures
@@ -226,6 +280,59 @@ def test_nothing_measured_is_not_zero():
     assert summarise([ratios(0.0, 0.0)], ["a"], seed=0)["target_similarity"] == {"value": None, "n": 0, "ci95": None}
 
 
+# pitch
+
+
+def tone(hertz, seconds=1.0):
+    time = np.arange(round(seconds * RATE)) / RATE
+    return 0.2 * sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("frames_per_second", [100, 50, 31.25])
+def test_a_tone_agrees_with_the_contour_it_has(frames_per_second):
+    waveform = np.concatenate([tone(120.0), np.zeros(RATE, np.float32)])
+    voiced = np.arange(round(2 * frames_per_second)) < frames_per_second
+    agreement = pitch_agreement(waveform, RATE, Contour(np.where(voiced, 120.0, 0.0), frames_per_second))
+    assert agreement.error_semitones <= 0.1  # half a step of the tracker
+    assert agreement.voiced_alike > 0.9
+    higher = pitch_agreement(waveform, RATE, Contour(np.where(voiced, 240.0, 0.0), frames_per_second))
+    assert higher.error_semitones == pytest.approx(12, abs=0.1)
+    elsewhere = pitch_agreement(waveform, RATE, Contour(np.where(voiced, 0.0, 120.0), frames_per_second))
+    assert elsewhere.voiced_alike < 0.1
+
+
+def test_a_contour_between_frames_is_a_line():
+    """A glide of an octave a second, in frames of 40 ms: steps of half a semitone that the clip does not have."""
+    heard = 100 * 2 ** (np.arange(101) / 100)
+    asked = Contour(100 * 2 ** ((np.arange(25) + 0.5) / 25), 25)
+    assert pitch_figures(heard, asked)["asked_pitch_error_semitones"][0] == pytest.approx(0, abs=1e-9)
+
+
+def test_no_voice_agrees_with_no_voice_only():
+    silence, spoken = np.full(50, np.nan), np.full(50, 100.0)
+    nothing, something = Contour(np.zeros(50), 100), Contour(spoken, 100)
+    agreement = pitch_agreement(np.zeros(RATE // 2, np.float32), RATE, nothing)
+    assert np.isnan(agreement.error_semitones)
+    assert agreement.voiced_alike == 1
+    for f0, wanted in ((silence, something), (spoken, nothing)):
+        assert pitch_figures(f0, wanted) == {
+            "asked_pitch_error_semitones": (12, 1),
+            "asked_voicing_agreement": (0, 1),
+        }
+    assert {weight for _, weight in pitch_figures(spoken, None).values()} == {0}
+
+
+def test_the_contour_asked_for_is_kept_beside_the_clip(model, tmp_path):
+    f0 = np.array([0.0, 101.25, 99.5], np.float32)
+    waveform = np.zeros(3 * model.hop_length, np.float32)
+    write_clip(tmp_path / "a.wav", Converted(0, 0, waveform, None, f0), model)
+    write_clip(tmp_path / "b.wav", Converted(0, 0, waveform, None), model)
+    kept = asked_contour(tmp_path / "a.wav")
+    np.testing.assert_array_equal(kept.hertz, f0)
+    assert kept.frames_per_second == model.unit_rate_hz
+    assert asked_contour(tmp_path / "b.wav") is None
+
+
 # the whole
 
 
@@ -293,6 +400,46 @@ def test_speakers_the_model_does_not_know_have_no_reconstruction(finished, corpu
     assert conversion["reconstructed"]["character_error_rate"]["n"] == 4 - len(unknown)
 
 
+def test_distortion_is_taken_where_the_target_says_the_same(finished, model, corpus):
+    conversion, _, _ = finished
+    said = {each.id: " ".join(each.text.lower().split()) for each in corpus.utterances}
+    parallel = [clip for clip in conversion["clips"] if clip["parallel"]]
+    assert parallel  # voices of the synthetic corpus share sentences
+    for clip in parallel:
+        assert said[clip["parallel"].split("/")[1]] == said[clip["source"].split("/")[1]]
+        assert clip["parallel"].split("/")[0] == clip["target"]
+        assert clip["parallel_split"] in ("train", "valid", "test")
+    assert conversion["skipped"]["pairs_without_parallel_sentence"] == 4 - len(parallel)
+    for condition in ("converted", "real_source"):
+        figure = conversion[condition]["mel_cepstral_distortion"]
+        assert figure["n"] == len(parallel)
+        assert figure["value"] > 0
+    own = conversion["reconstructed"]
+    assert own["mel_cepstral_distortion"]["n"] == own["dnsmos"]["ovrl"]["n"]
+    assert conversion["real_target"]["mel_cepstral_distortion"]["n"] == 0
+    assert conversion["unknown_source_speakers"] == sorted(
+        {clip["source"].split("/")[0] for clip in conversion["clips"]} - set(model.speakers)
+    )
+
+
+def test_without_transcripts_characters_do_not_count(model, corpus, tmp_path):
+    dumb = replace(short(corpus), utterances=tuple(replace(each, text=None) for each in short(corpus).utterances))
+    chosen = choose_pairs(dumb, "all", model.speakers, 1, sources="unknown", seed=0)
+    conversion = evaluate(model, dumb, chosen, Panel(fake_judge, {}), tmp_path, SamplingOptions())
+    nothing = {"value": None, "n": 0, "ci95": None}
+    for condition in ("converted", "real_target", "real_source"):
+        assert conversion[condition]["character_error_rate"] == nothing
+        assert conversion[condition]["character_error_rate_shuffled"] == nothing
+        assert conversion[condition]["dnsmos"]["ovrl"]["n"] == 1
+    assert conversion["skipped"]["pairs_without_transcript"] == 1
+    (tmp_path / "conversion.json").write_text(json.dumps(facts(conversion)))
+    write_section(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "no transcript" in page
+    assert "None" not in page
+    assert "error to the F0 asked for" not in page  # the model has no pitch: no empty row
+
+
 def test_what_was_made_and_heard_is_kept(finished, model, corpus):
     conversion, out, asked = finished
     assert asked > 0
@@ -334,7 +481,7 @@ def test_hearing_goes_on_after_a_kill(tmp_path):
 
 def facts(conversion):
     named = {"checkpoint": "runs/x", "corpus": "c", "split": "all", "command": "audio-vq evaluate"}
-    return conversion | named | {"temperature": 1.0, "top_p": 1.0, "seed": 0}
+    return conversion | named | {"sources": "all", "temperature": 1.0, "top_p": 1.0, "seed": 0}
 
 
 def test_the_section_stands_alone_or_in_a_report(finished, tmp_path):
@@ -345,6 +492,8 @@ def test_the_section_stands_alone_or_in_a_report(finished, tmp_path):
     assert page.count("<h2>Conversion, judged</h2>") == 1
     assert "data:audio/flac;base64," in page
     assert page.count("http") == 0
+    assert "1 of them unknown to the model" in page
+    assert "Mel-cepstral distortion is taken where" in page
     write_section(out)
     assert (out / "report.html").read_text() == page
     report = f"<p>before</p>\n{BEGIN}\nold\n{END}\n<p>after</p>"
@@ -364,7 +513,7 @@ def test_forgetting_spares_what_is_not_ours(tmp_path):
     write_audio(tmp_path / "clips" / "mine.wav", np.zeros(100, np.float32), RATE)
     forget(tmp_path)
     assert (tmp_path / "clips" / "mine.wav").exists()
-    (tmp_path / "clips" / evaluation.MADE_BY).touch()
+    (tmp_path / "clips" / clip_files.MADE_BY).touch()
     forget(tmp_path)
     assert not (tmp_path / "clips").exists()
 
@@ -374,10 +523,13 @@ def test_command_line(model, spoken_corpus, tmp_path, monkeypatch):
     model.save_pretrained(tmp_path / "model")
     monkeypatch.setattr("audio_vq.analysis.judges.panel.judge_clip", fake_judge)
     arguments = ["evaluate", tmp_path / "model", spoken_corpus, "--split", "all", "--pairs", 1, "--workers", 1]
+    arguments += ["--sources", "unknown", "--temperature", 0.7]
     out, _ = call(*arguments, "--out", tmp_path / "out")
     assert "character error rate" in out
     written = json.loads((tmp_path / "out" / "conversion.json").read_text())
     assert written["command"].startswith("audio-vq evaluate")
+    assert (written["sources"], written["temperature"]) == ("unknown", 0.7)
+    assert written["source_speakers"] == written["unknown_source_speakers"]
     assert "--force" in mistake(*arguments, "--out", tmp_path / "out")
     out, _ = call(*arguments, "--out", tmp_path / "out", "--force", "--json")
     assert json.loads(out)["converted"] == written["converted"]

@@ -19,8 +19,9 @@ from audio_vq.checkpoint import load_weights
 from audio_vq.config import GaussianConfig
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
+from audio_vq.models.encoder import Perturbation
 from audio_vq.models.gaussian import GaussianBottleneck, build_gaussian_vae
-from audio_vq.models.vqvae import bits_per_sample
+from audio_vq.models.vqvae import NATS_TO_BITS, Heard
 from audio_vq.pretrained import VQVAE
 from audio_vq.training.gaussian_task import GaussianTask
 from audio_vq.training.runs import run_vqvae
@@ -53,12 +54,13 @@ def test_the_bound_by_hand():
 
 def test_total_is_the_bound_in_bits_per_sample(batch):  # noqa: F811
     model = gaussian_model().eval()
-    losses = model(*batch)
+    losses = model(batch)
     kl = losses.latents.kl.sum(1).mean() / model.hop_length / math.log(2)
     assert kl > 0
-    bits = bits_per_sample(model.wavenet, batch[0], losses.latents.latents, batch[1])
+    targets = model.wavenet.bands.encode(batch.waveform)
+    bits = model.wavenet.loss(targets, losses.latents.latents, batch.speaker) * NATS_TO_BITS
     torch.testing.assert_close(losses.total, bits + kl)
-    assert torch.equal(model.latents(batch[0]), losses.latents.latents)  # the means
+    assert torch.equal(model.latents(batch), losses.latents.latents)  # the means
 
 
 def test_samples_in_training_have_mean_and_variance_and_evaluation_is_the_mean():
@@ -75,11 +77,27 @@ def test_samples_in_training_have_mean_and_variance_and_evaluation_is_the_mean()
 
 def test_gradient_reaches_mean_and_variance_through_the_decoder(batch):  # noqa: F811
     model = gaussian_model()
-    model(*batch).reconstruction.backward()
+    model(batch).reconstruction.backward()
     output = model.encoder.layers[-1]
     assert output.weight.shape[0] == 16  # mean and log-variance of 8 channels
     assert (output.weight.grad.abs().flatten(1).sum(1) > 0).all()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.encoder.parameters())
+
+
+def test_bands_a_centred_encoder_and_a_spoken_part_as_with_units(batch):  # noqa: F811
+    config = gaussian_config()
+    encoder = dataclasses.replace(config.encoder, strides=[1], filterbank=16, centred=True)
+    config = dataclasses.replace(config, encoder=encoder, wavenet=dataclasses.replace(config.wavenet, bands=2))
+    torch.manual_seed(0)
+    model = build_gaussian_vae(config, num_speakers=2).eval()
+    heard = dataclasses.replace(batch, waveform=batch.waveform[:, :480], mean=torch.randn(4, 16))
+    whole, part = model(heard), model(heard, spoken_units=1)
+    assert part.reconstruction != whole.reconstruction
+    assert torch.equal(part.latents.latents, whole.latents.latents)
+    assert model.conditioning_bits(heard, 2).bits_true == pytest.approx(whole.reconstruction.item())
+    other = dataclasses.replace(heard, mean=torch.randn(4, 16))
+    for changed in (model(other), model(heard, Perturbation(0.2, 3.0))):
+        assert not torch.equal(changed.latents.latents, whole.latents.latents)
 
 
 def test_free_bits_cost_nothing_and_pull_nothing():
@@ -116,7 +134,7 @@ def test_a_wider_path_is_learned_where_the_kl_is_free(batch):  # noqa: F811
         model = build_gaussian_vae(config, num_speakers=2)
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(12):
-            losses = model(*batch)
+            losses = model(batch)
             optimizer.zero_grad()
             losses.total.backward()
             optimizer.step()
@@ -175,7 +193,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(finished, tiny_corpus, tmp_pat
 def test_checkpoint_holds_the_model_which_is_no_vq_vae(finished):
     model = build_gaussian_vae(gaussian_run("", "").model, num_speakers=3)
     load_weights(finished / "best", model)
-    assert model.latents(torch.rand(1, 1280) - 0.5).shape == (1, 8, 4)
+    assert model.latents(Heard(torch.rand(1, 1280) - 0.5, torch.tensor([0]))).shape == (1, 8, 4)
     with pytest.raises(UserError, match="Gaussian latents"):
         VQVAE.from_pretrained(finished)
 

@@ -14,6 +14,7 @@ from audio_vq import checkpoint
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, TrainConfig, TrainRun, WaveNetConfig
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
+from audio_vq.models.vqvae import Heard
 from audio_vq.pretrained import VQVAE
 from audio_vq.training.average import WeightAverage
 from audio_vq.training.runs import run_vqvae
@@ -31,18 +32,27 @@ MODEL = ModelConfig(
     ),
 )  # fmt: skip
 TRAIN = TrainConfig(steps=8, batch_size=2, crop_length=1280, warmup_steps=2, validations=2, validation_crops=4)
+# with bands, groups, pitch, an encoder that is centred, and a spectrum to say
+FULL = dataclasses.replace(
+    MODEL,
+    pitch=9,
+    encoder=dataclasses.replace(MODEL.encoder, centred=True),
+    quantizer=dataclasses.replace(MODEL.quantizer, groups=2),
+    wavenet=dataclasses.replace(MODEL.wavenet, bands=2, spectrum_weight=0.5),
+)
+PARTLY_SPOKEN = {"spoken_length": 640, "warp": 0.2, "equaliser_db": 3.0}
 
 
-def run_of(corpus, folder, **changes):
+def run_of(corpus, folder, model=MODEL, init="", **changes):
     train = dataclasses.replace(TRAIN, **changes)
-    return TrainRun(data=str(corpus), run=str(folder), model=MODEL, train=train, seed=3, device="cpu")
+    return TrainRun(data=str(corpus), run=str(folder), init=str(init), model=model, train=train, seed=3, device="cpu")
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(tiny_corpus, tmp_path, capsys):
-    """Weights, averages, moments and validation of a run of 8 steps, in one go and stopped at step 4."""
-    run_vqvae(run_of(tiny_corpus, tmp_path / "whole"))
+def test_resumed_equals_uninterrupted_bit_for_bit(sung_corpus, tmp_path, capsys):
+    """Weights, averages, moments and validation of a run of 8 steps, in one go and stopped at step 5."""
+    run_vqvae(run_of(sung_corpus, tmp_path / "whole", FULL, **PARTLY_SPOKEN))
 
-    stopped = run_of(tiny_corpus, tmp_path / "parts")
+    stopped = run_of(sung_corpus, tmp_path / "parts", FULL, **PARTLY_SPOKEN)
     with pytest.MonkeyPatch.context() as patch:
         original = VQVAETask.after_step
 
@@ -150,7 +160,7 @@ def test_encoding_does_not_depend_on_padding_or_repetition(finished, tiny_corpus
 def test_codebook_moves_in_training_and_stays_in_use(finished, tiny_corpus):
     before = load_file(finished / "best/model.safetensors")["quantizer.codebook"]
     model = VQVAE.from_pretrained(finished)
-    model.network(torch.randn(2, 1280), torch.tensor([0, 1]))
+    model.network(Heard(torch.randn(2, 1280), torch.tensor([0, 1])))
     assert torch.equal(model.network.quantizer.codebook, before)
     state = load_file(finished / "last/training.safetensors")
     assert state["model.quantizer.started"]
@@ -177,6 +187,26 @@ def test_a_full_disk_leaves_the_last_checkpoint(tiny_corpus, tmp_path, monkeypat
     run_vqvae(run)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert steps == [4, 8]
+
+
+def test_a_step_counts_what_is_spoken(tiny_corpus):
+    """Not what is only heard: hours of audio compare between runs."""
+    run = run_of(tiny_corpus, "", FULL, **PARTLY_SPOKEN)
+    task = VQVAETask(PreparedCorpus.open(tiny_corpus), run.model, run.train, run.seed)
+    assert task.seconds_per_step == pytest.approx(2 * 640 / 16000)
+
+
+def test_bands_use_all_of_their_classes(tiny_corpus):
+    """The gain is found from the corpus when training begins, and published with the model."""
+    run = run_of(tiny_corpus, "", FULL)
+    task = VQVAETask(PreparedCorpus.open(tiny_corpus), run.model, run.train, run.seed)
+    bands = task.network.wavenet.bands
+    assert bands.gain.shape == (2,)
+    assert "wavenet.bands.gain" in task.network.state_dict()
+    crops = torch.cat([task.crops.batch(step).waveform for step in range(32)])
+    signals = (bands.split(crops) * bands.gain[:, None]).abs()
+    beyond = (signals > 0.8).double().mean((0, 2))
+    assert beyond.tolist() == pytest.approx([0.0005, 0.0005], abs=2e-4)
 
 
 def test_speakers_kept_for_testing_are_no_voices(spoken_corpus, tmp_path):

@@ -11,24 +11,26 @@ from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet, with_decoder
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig
 from audio_vq.kernels import cpu
 from audio_vq.models import fused_loss
-from audio_vq.models.vqvae import build_vqvae
-from audio_vq.models.wavenet import Conditioner, WaveNet
+from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.vqvae import Heard, build_vqvae
+from audio_vq.models.wavenet import WaveNet
 
-HOP = 16
+FRAME = 16  # steps
 # float32 keeps 2^-24 of every product; a gradient is a sum of some hundred of them, in another order, through a
 # dozen products in a row: that their errors add up to fifty times one rounding has never been near
 FLOAT32 = 50 * 2.0**-24
 
 
-def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, hop=HOP):
+def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, frame=FRAME, bands=1):
     torch.manual_seed(0)
     conditioner = Conditioner(7, 3, layers, channels, speaker_channels=4)
-    return WaveNet(classes, layers, cycle, kernel, channels, skip, hop, conditioner)
+    return WaveNet(Bands(bands, classes), layers, cycle, kernel, channels, skip, frame, conditioner)
 
 
-def inputs(units=6, classes=64, hop=HOP):
+def inputs(units=6, classes=64, frame=FRAME, bands=1):
     torch.manual_seed(1)
-    return torch.randint(0, classes, (3, units * hop)), torch.randn(3, 7, units), torch.arange(3)
+    return torch.randint(0, classes, (3, bands, units * frame)), torch.randn(3, 7, units), torch.arange(3)
 
 
 def gradients(net, *arguments, dtype=torch.float32):
@@ -90,21 +92,24 @@ def assert_equal(net, arguments, tolerance):
 # dilations within a tile, across tiles, beyond the clip; a second cycle; one layer; widths that fill no vectors
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"layers": 9, "cycle": 8}, {"layers": 1}, {"channels": 5, "skip": 7, "classes": 11}, {"hop": 12}],
+    [{}, {"layers": 9, "cycle": 8}, {"layers": 1}, {"channels": 5, "skip": 7, "classes": 11}, {"frame": 12}],
 )
+@pytest.mark.parametrize("bands", [1, 2, 4])
 @pytest.mark.parametrize("tile", [32, 40, 1024])  # divides the clip, leaves a rest, exceeds it
-def test_loss_and_gradients_equal_conv1d(sizes, tile, fused, monkeypatch):
+def test_loss_and_gradients_equal_conv1d(sizes, bands, tile, fused, monkeypatch):
     monkeypatch.setattr(fused_loss, "TILE", tile)
-    assert_equal(wavenet(**sizes), inputs(classes=sizes.get("classes", 64), hop=sizes.get("hop", HOP)), FLOAT32)
+    of_inputs = {name: sizes[name] for name in ("classes", "frame") if name in sizes}
+    assert_equal(wavenet(**sizes, bands=bands), inputs(**of_inputs, bands=bands), FLOAT32)
     assert fused == ["float32"]
 
 
-def test_bfloat16_stays_near(fused, bfloat16):
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_bfloat16_stays_near(bands, fused, bfloat16):
     """Products in bfloat16 change the gradient about as much as exact products of weights kept in bfloat16.
 
     That is several percent in a fresh network: a rounding is enough to turn ReLUs that stand near zero.
     """
-    net, arguments = wavenet(layers=9, cycle=8), inputs()
+    net, arguments = wavenet(layers=9, cycle=8, bands=bands), inputs(bands=bands)
     expected_loss, expected = plain_oracle(net, *arguments)
     net.bfloat16_products = True
     loss, found = gradients(net, *arguments)
@@ -121,16 +126,18 @@ def test_bfloat16_stays_near(fused, bfloat16):
     assert FLOAT32 < distance(found, expected) < 2 * distance(rounded, expected)
 
 
+@pytest.mark.parametrize("bands", [1, 4])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_other_kernel_sizes_take_the_plain_path(kernel, fused):
-    assert_equal(wavenet(kernel=kernel), inputs(), FLOAT32)
+def test_other_kernel_sizes_take_the_plain_path(kernel, bands, fused):
+    assert_equal(wavenet(kernel=kernel, bands=bands), inputs(bands=bands), FLOAT32)
     assert not fused
 
 
 @pytest.mark.parametrize(("kernel", "calls"), [(3, []), (2, ["bfloat16"])])
-def test_autocast_stays_near(kernel, calls, fused, bfloat16):
+@pytest.mark.parametrize("bands", [1, 4])
+def test_autocast_stays_near(kernel, calls, bands, fused, bfloat16):
     """As Accelerate trains with mixed precision: the plain path, which GPUs take as well, and the fused one."""
-    net, arguments = wavenet(kernel=kernel), inputs()
+    net, arguments = wavenet(kernel=kernel, bands=bands), inputs(bands=bands)
     expected_loss, expected = plain_oracle(net, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
         loss = net.loss(*arguments)
@@ -153,8 +160,9 @@ def test_without_gradients_the_loss_is_the_same(fused, bfloat16):
     assert loss == pytest.approx(plain_oracle(net, *arguments)[0], rel=FLOAT32)
 
 
-def test_the_best_of_plain_torch_computes_the_same():
-    net, arguments = wavenet(layers=9, cycle=8), inputs()
+@pytest.mark.parametrize("bands", [1, 4])
+def test_the_best_of_plain_torch_computes_the_same(bands):
+    net, arguments = wavenet(layers=9, cycle=8, bands=bands), inputs(bands=bands)
     expected_loss, expected = plain_oracle(net, *arguments)
     net.zero_grad()
     loss = RowsWaveNet(net).loss(*arguments)
@@ -163,6 +171,13 @@ def test_the_best_of_plain_torch_computes_the_same():
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             assert distance(parameter.grad.double(), expected[name].reshape(parameter.shape)) < FLOAT32, name
+
+
+def test_the_loss_is_that_of_the_logits():
+    """Of `forward`, in bands as well: each class against its own band's, all bands alike."""
+    net, (targets, latents, speaker) = wavenet(bands=2), inputs(bands=2)
+    surprise = -net(targets, latents, speaker).log_softmax(1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(net.loss(targets, latents, speaker), surprise.mean())
 
 
 def test_a_step_does_not_depend_on_those_before():
@@ -212,25 +227,25 @@ def test_threads_do_not_change_a_bit():
         assert torch.equal(gradient, three[1][name]), name
 
 
+VQVAE = ModelConfig(
+    encoder=EncoderConfig(strides=[4, 4], channels=16, residual_blocks=1, layer_norm=True),
+    quantizer=QuantizerConfig(codebook_size=16, dim=8, groups=2),
+    wavenet=WaveNetConfig(bands=2, layers=3, residual_channels=32, skip_channels=48, speaker_channels=4),
+    mu_law_classes=64,
+)
+
+
 def vqvae():
     torch.manual_seed(0)
-    return build_vqvae(
-        ModelConfig(
-            encoder=EncoderConfig(strides=[4, 4], channels=16, residual_blocks=1, layer_norm=True),
-            quantizer=QuantizerConfig(codebook_size=16, dim=8),
-            wavenet=WaveNetConfig(layers=3, residual_channels=32, skip_channels=48, speaker_channels=4),
-            mu_law_classes=64,
-        ),
-        num_speakers=2,
-    )
+    return build_vqvae(VQVAE, num_speakers=2)
 
 
 def test_the_whole_model_equals_one_of_conv1d(fused):
     """Encoder and codebook get the gradients they would get from `nn.Conv1d`."""
-    model, waveform, speaker = vqvae(), 0.2 * torch.randn(2, 192), torch.tensor([0, 1])
+    model, heard = vqvae(), Heard(0.2 * torch.randn(2, 192), torch.tensor([0, 1]))
     plain = copy.deepcopy(model)
     plain = with_decoder(plain, PlainWaveNet(plain.wavenet))
-    losses, expected = model(waveform, speaker), plain(waveform, speaker)
+    losses, expected = model(heard), plain(heard)
     assert losses.total.item() == pytest.approx(expected.total.item(), rel=FLOAT32)
     losses.total.backward()
     expected.total.backward()
@@ -244,7 +259,7 @@ def test_the_whole_model_equals_one_of_conv1d(fused):
 
 def test_training_in_bfloat16_follows_float32(bfloat16):
     """Thirty steps on one batch: the loss falls as in float32, to two percent of what it has fallen."""
-    waveform, speaker = torch.sin(torch.arange(2 * 256) / 5).reshape(2, 256) * 0.3, torch.tensor([0, 1])
+    heard = Heard(torch.sin(torch.arange(2 * 256) / 5).reshape(2, 256) * 0.3, torch.tensor([0, 1]))
     curves = []
     for wanted in (False, True):
         model = vqvae()
@@ -253,7 +268,7 @@ def test_training_in_bfloat16_follows_float32(bfloat16):
         curve = []
         for _ in range(30):
             optimizer.zero_grad()
-            losses = model(waveform, speaker)
+            losses = model(heard)
             losses.total.backward()
             optimizer.step()
             curve.append(losses.reconstruction.item())

@@ -63,5 +63,5 @@ def test_two_processes_train_one_model(tiny_corpus, tmp_path):
     # one run, of twice the audio
     assert sum(error.count("done at step 12") for error in errors) == 1
     (line,) = (tmp_path / "finished/metrics.jsonl").read_text().splitlines()
-    hours = 2 * 12 * 2 * 2 * 1280 / 16000 / 3600  # processes, steps, parts, crops
+    hours = 2 * 12 * 2 * 2 * 640 / 16000 / 3600  # processes, steps, parts, crops, of which half is spoken
     assert json.loads(line)["audio_hours_seen"] == pytest.approx(hours, abs=1e-6)

@@ -7,8 +7,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, TrainConfig, WaveNetConfig
 from audio_vq.data.prepared import PreparedCorpus
+from audio_vq.models.vqvae import Heard
 from audio_vq.training.average import WeightAverage
-from audio_vq.training.prefetch import Batch, Prefetch
+from audio_vq.training.prefetch import Prefetch
 from audio_vq.training.vqvae_task import VQVAETask
 
 CPU = torch.device("cpu")
@@ -19,7 +20,7 @@ def test_batches_are_the_same_however_they_are_asked_for():
 
     def make(step, rank):
         made.append((step, rank))
-        return Batch(torch.full((1, 2), float(step)), torch.tensor([rank]))
+        return Heard(torch.full((1, 2), float(step)), torch.tensor([rank]))
 
     prefetch = Prefetch(make)
     for step, rank in [(0, 0), (1, 0), (2, 0), (7, 0), (8, 0), (9, 1)]:
@@ -32,7 +33,7 @@ def test_a_failure_to_make_a_batch_is_told():
     def make(step, rank):
         if step == 1:
             raise OSError("the disk is gone")
-        return Batch(torch.zeros(1, 2), torch.zeros(1))
+        return Heard(torch.zeros(1, 2), torch.zeros(1))
 
     prefetch = Prefetch(make)
     prefetch.batch(0, 0, CPU)
@@ -53,11 +54,15 @@ class NothingIsReadBack(TorchDispatchMode):
 def test_a_step_waits_for_nothing(tiny_corpus):
     """From the batch to the average of the weights, on the path that GPUs take."""
     model = ModelConfig(
-        encoder=EncoderConfig(strides=[2], channels=16, layer_norm=True, filterbank=16),
-        quantizer=QuantizerConfig(codebook_size=8, dim=8, update="ema", restart_after=3),
-        wavenet=WaveNetConfig(layers=2, kernel_size=3, residual_channels=8, skip_channels=16),  # not fused
-    )
-    train = TrainConfig(batch_size=2, crop_length=1280)
+        pitch=9,
+        encoder=EncoderConfig(strides=[2], channels=16, layer_norm=True, filterbank=16, centred=True),
+        quantizer=QuantizerConfig(codebook_size=8, dim=8, groups=2, update="ema", restart_after=3),
+        wavenet=WaveNetConfig(
+            bands=2, layers=2, kernel_size=3, residual_channels=8, skip_channels=16,  # not fused
+            conditioning_channels=8, spectrum_weight=1.0,
+        ),
+    )  # fmt: skip
+    train = TrainConfig(batch_size=2, crop_length=1280, spoken_length=640, warp=0.2, equaliser_db=3.0)
     task = VQVAETask(PreparedCorpus.open(tiny_corpus), model, train, 0)
     accelerator = Accelerator(cpu=True)
     average = WeightAverage(task.network, 0.9)

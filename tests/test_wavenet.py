@@ -1,23 +1,26 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.gated import gated_convolution
-from audio_vq.models.wavenet import Conditioner, WaveNet
+from audio_vq.models.wavenet import WaveNet
 
-HOP = 4
+FRAME = 4  # steps
 
 
-def wavenet(layers=5, cycle=3, kernel=2, channels=6, speakers=3, frames_per_unit=2, context=5, speaker_channels=4):
+def wavenet(layers=5, cycle=3, kernel=2, channels=6, bands=1):
     torch.manual_seed(0)
-    conditioner = Conditioner(7, speakers, layers, channels, context, frames_per_unit, speaker_channels)
-    return WaveNet(16, layers, cycle, kernel, channels, 8, HOP, conditioner).double()
+    conditioner = Conditioner(7, 3, layers, channels, channels=5, frames_per_unit=2, speaker_channels=4)
+    return WaveNet(Bands(bands, 16), layers, cycle, kernel, channels, 8, FRAME, conditioner).double()
 
 
-def inputs(units=10, batch=2):
+def inputs(units=10, batch=2, bands=1):
     torch.manual_seed(1)
-    per_unit = HOP * 2
-    targets = torch.randint(0, 16, (batch, units * per_unit))
+    targets = torch.randint(0, 16, (batch, bands, units * FRAME * 2))
     return targets, torch.randn(batch, 7, units).double(), torch.arange(batch) % 3
 
 
@@ -43,50 +46,74 @@ def test_gated_convolution_gradient(kernel, dilation):
     assert torch.autograd.gradcheck(lambda *a: gated_convolution(*a, dilation), arguments)
 
 
+@pytest.mark.parametrize("bands", [1, 2, 4])
 @pytest.mark.parametrize("kernel", [2, 3])
-def test_receptive_field_is_exact(kernel):
-    """Logits at t see samples t − receptive_field … t − 1, all of them and no other."""
-    net = wavenet(layers=4, cycle=3, kernel=kernel)
-    targets, latents, speaker = inputs(units=9, batch=1)
-    field, at = net.receptive_field, targets.shape[1] - 1
+def test_receptive_field_is_exact(kernel, bands):
+    """Logits at step t see so many steps before it, all of them and no other, and these so much of the waveform."""
+    net = wavenet(layers=4, cycle=3, kernel=kernel, bands=bands)
+    targets, latents, speaker = inputs(units=9, batch=1, bands=bands)
+    at = targets.shape[2] - 1
     embedded = []
     net.embedding.register_forward_hook(lambda _m, _i, out: embedded.append(out.retain_grad() or out))
-    net(targets, latents, speaker)[0, :, at].sum().backward()
-    seen = torch.nonzero(embedded[0].grad[0].abs().sum(1)).flatten()
-    # position p of the input holds sample p − 1
-    assert (at - (seen - 1)).tolist() == list(range(field, 0, -1))
+    net(targets, latents, speaker)[0, ..., at].sum().backward()
+    seen = torch.nonzero(embedded[0].grad[0].abs().sum((1, 2))).flatten()
+    steps = 1 + (kernel - 1) * (1 + 2 + 4 + 1)
+    # position p of the input holds step p − 1
+    assert (at - (seen - 1)).tolist() == list(range(steps, 0, -1))
+    waveform = torch.randn(1, targets.shape[2] * bands).requires_grad_()
+    net.bands.float().split(waveform)[0, :, at - steps].sum().backward()
+    reach = at * bands - torch.nonzero(waveform.grad[0]).min().item()
+    assert reach <= net.receptive_field < reach + 2  # a filter's first tap may be zero
 
 
-def test_later_samples_never_change_earlier_logits():
-    net = wavenet()
-    targets, latents, speaker = inputs()
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_later_steps_never_change_earlier_logits(bands):
+    """A class of any band changes all bands' logits from the next step on, and none before: not its own step's."""
+    net = wavenet(bands=bands)
+    targets, latents, speaker = inputs(bands=bands)
     before = net(targets, latents, speaker)
-    changed = targets.clone()
-    changed[:, 40:] = (changed[:, 40:] + 1) % 16
-    after = net(changed, latents, speaker)
-    assert torch.equal(before[..., :41], after[..., :41])
-    assert not torch.equal(before[..., 41], after[..., 41])
+    assert before.shape == (2, 16, *targets.shape[1:])
+    for band in range(bands):
+        changed = targets.clone()
+        changed[:, band, 40] = (changed[:, band, 40] + 1) % 16
+        after = net(changed, latents, speaker)
+        assert torch.equal(before[..., :41], after[..., :41])
+        for other in range(bands):
+            assert not torch.equal(before[..., other, 41], after[..., other, 41])
 
 
-@pytest.mark.parametrize(("context", "frames"), [(0, 1), (5, 1), (5, 2), (5, 4)])
-def test_latents_reach_only_their_neighbourhood(context, frames):
+def test_bands_have_tables_of_their_own():
+    """The same class says something else in another band, and what bands say is summed."""
+    net, (targets, latents, speaker) = wavenet(bands=2), inputs(bands=2)
+    swapped = targets.flip(1)
+    assert not torch.allclose(net(targets, latents, speaker), net(swapped, latents, speaker))
+    with torch.no_grad():
+        net.embedding.weight[16:] = net.embedding.weight[:16]
+    torch.testing.assert_close(net(targets, latents, speaker), net(swapped, latents, speaker))
+
+
+@pytest.mark.parametrize(("channels", "frames"), [(0, 1), (5, 1), (5, 2), (5, 4)])
+def test_latents_reach_only_their_neighbourhood(channels, frames):
     """Conditioning depends on units as far as the stated reach, and no further."""
-    conditioner = Conditioner(7, 3, 5, 6, context, frames, 4).double()
+    conditioner = Conditioner(7, 3, 5, 6, channels, frames, 4).double()
     latents = torch.randn(1, 7, 10).double().requires_grad_()
     conditioner(latents, torch.tensor([0]))[0, :, 5 * frames : 6 * frames].sum().backward()
     touched = torch.nonzero(latents.grad[0].abs().sum(0)).flatten().tolist()
     assert touched == list(range(5 - conditioner.reach, 5 + conditioner.reach + 1))
 
 
-def test_a_sample_hears_its_own_latents_and_few_later_ones():
-    """The conditioning network sees one unit, and one frame of the next, to either side."""
-    net = wavenet()
-    targets, latents, speaker = inputs()
-    latents.requires_grad_()
-    net(targets, latents, speaker)[0, :, 5 * HOP * 2].sum().backward()  # first sample of unit 5, frame 10
+def test_the_spectrum_is_said_beside_the_same_conditioning():
+    """By unit, from what the conditioning is made of, within the same reach."""
+    torch.manual_seed(0)
+    conditioner = Conditioner(7, 3, 5, 6, channels=5, frames_per_unit=2, speaker_channels=4, spectrum=11).double()
+    latents, speaker = torch.randn(2, 7, 10).double().requires_grad_(), torch.tensor([0, 2])
+    conditioning, spectrum = conditioner.with_spectrum(latents, speaker)
+    assert torch.equal(conditioning, conditioner(latents, speaker))
+    assert spectrum.shape == (2, 10, 11)
+    spectrum[0, 5].sum().backward()
     touched = torch.nonzero(latents.grad[0].abs().sum(0)).flatten().tolist()
-    assert max(touched) <= 6
-    assert 5 in touched
+    assert set(touched) <= set(range(5 - conditioner.reach, 5 + conditioner.reach + 1))
+    assert not torch.allclose(spectrum, conditioner.with_spectrum(latents, speaker.flip(0))[1])
 
 
 def test_units_and_speaker_matter():
@@ -107,9 +134,8 @@ def test_the_conditioning_network_cannot_die():
     """However negative its activations become, the decoder still hears the latents, and they get gradients."""
     conditioner = Conditioner(7, 2, 3, 4, channels=5, frames_per_unit=2, speaker_channels=4).double()
     with torch.no_grad():
-        for layer in conditioner.context:
-            if hasattr(layer, "bias"):
-                layer.bias.fill_(-100.0)
+        for layer in (conditioner.network.before, conditioner.network.middle, conditioner.network.split):
+            layer.bias.fill_(-100.0)
     latents = torch.randn(1, 7, 6).double().requires_grad_()
     conditioner(latents, torch.zeros(1, dtype=torch.int64)).sum().backward()
     assert (latents.grad != 0).all()
@@ -117,7 +143,10 @@ def test_the_conditioning_network_cannot_die():
 
 @pytest.mark.parametrize("frames", [1, 4])
 def test_the_conditioning_network_begins_as_loud_as_without(frames):
-    """Through three convolutions latents move the decoder as much at first as they would straight."""
+    """Through four convolutions latents move the decoder as much at first as they would straight, or somewhat more.
+
+    What one of them adds to what it reads makes it √2 times as loud.
+    """
     torch.manual_seed(0)
     latents, speaker = torch.randn(8, 32, 50), torch.zeros(8, dtype=torch.int64)
 
@@ -125,4 +154,4 @@ def test_the_conditioning_network_begins_as_loud_as_without(frames):
         return Conditioner(32, 2, 4, 32, speaker_channels=4, **network)(latents, speaker).std((0, 2)).mean()
 
     with torch.no_grad():
-        assert 0.7 < loudness(channels=64, frames_per_unit=frames) / loudness() < 1.6
+        assert 0.7 < loudness(channels=64, frames_per_unit=frames) / loudness() < 1.6 * math.sqrt(2)

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from audio_vq.analysis.alignment.alignments import Alignment, write_alignment
+from audio_vq.config import EncoderConfig, ModelConfig
 from audio_vq.data.prepare import SplitRule, complete
 from audio_vq.data.writer import CorpusWriter, Spoken
+from audio_vq.pitch import num_frames
 
 RATE, HOP = 8000, 320
 TONES = {"SIL": 0, "AA": 400, "IY": 1000, "S": 2600}  # Hz
@@ -24,10 +26,20 @@ class ToneModel:
     hop_length: int = HOP
     codebook_size: int = 8
     unit_rate_hz: float = RATE / HOP
+    groups: int = 1
+    pitch_classes: int = 0
 
     @property
     def codebook(self):
-        return np.eye(self.codebook_size, 4, dtype=np.float32)
+        return np.eye(self.codebook_size, 4, dtype=np.float32)[None]  # one group
+
+    @property
+    def track_sizes(self):
+        return (self.codebook_size,) * self.groups + ((self.pitch_classes,) if self.pitch_classes else ())
+
+    @property
+    def bits_per_second(self):
+        return float(np.log2(self.track_sizes).sum()) * self.unit_rate_hz
 
     def encode(self, waveform, sample_rate):
         assert sample_rate == RATE
@@ -39,10 +51,17 @@ class ToneModel:
 
     loudness_db = None
     fingerprint = "tones"
+    config = ModelConfig(sample_rate=RATE, encoder=EncoderConfig(centred=False))
 
     @property
     def codec(self):
+        network = SimpleNamespace(
+            quantizer=SimpleNamespace(groups=self.groups),
+            encoder=SimpleNamespace(centred=False),
+            pitch_classes=self.pitch_classes,
+        )
         return SimpleNamespace(
+            network=network,
             chunk_encoder=SimpleNamespace(cut=self.cut, encode=self.both),
             loudness_db=None,
             sample_rate=RATE,
@@ -50,14 +69,18 @@ class ToneModel:
             fingerprint=self.fingerprint,
         )
 
-    def cut(self, blocks):
+    def cut(self, blocks, _):
         waveform = np.concatenate(list(blocks))
         yield SimpleNamespace(waveform=waveform, recording_samples=len(waveform))
 
     def both(self, chunks, _):
         for chunk in chunks:
-            units = self.encode(chunk.waveform, RATE)
+            units = self.in_groups(self.encode(chunk.waveform, RATE))
             yield chunk, SimpleNamespace(units=units, latents=self.latents(chunk.waveform, RATE).astype(np.float32))
+
+    def in_groups(self, heard):
+        """Units `(groups, time)`."""
+        return heard[None]
 
     def latents(self, waveform, sample_rate):
         return np.eye(4)[self.encode(waveform, sample_rate)].T  # (4, num_units)
@@ -65,11 +88,11 @@ class ToneModel:
     def decode_many(self, units, speakers, seed=0):
         assert set(speakers) <= set(self.speakers)
         rng = np.random.default_rng(seed)
-        return [rng.uniform(-0.1, 0.1, len(each) * HOP).astype(np.float32) for each in units]
+        return [rng.uniform(-0.1, 0.1, each.shape[-1] * HOP).astype(np.float32) for each in units]
 
-    def conditioning_bits(self, waveforms, speakers):
-        assert len(waveforms) == len(speakers)
-        assert speakers.max() < len(self.speakers)
+    def conditioning_bits(self, heard):
+        assert len(heard.waveform) == len(heard.speaker)
+        assert heard.speaker.max() < len(self.speakers)
         return SimpleNamespace(bits_true=1.0, bits_shuffled=3.0, bits_zero=2.5, bits_wrong_speaker=1.5)
 
 
@@ -89,13 +112,14 @@ def tone_corpus(folder: Path, speakers: tuple[str, ...] = SPEAKERS) -> tuple[Pat
     """40 utterances by these speakers in turn, half a second trimmed from each recording; and their alignments."""
     corpus, alignments = folder / "corpus", folder / "phones"
     rng = np.random.default_rng(0)
-    with CorpusWriter(corpus, {}, force=False) as writer:
+    with CorpusWriter(corpus, {"sample_rate": RATE}, force=False) as writer:
         for number in range(40):
             waveform, alignment = utterance(rng)
             speaker = speakers[number % len(speakers)]
             name = f"{speaker}_{number:02d}"
             samples = np.round(waveform * 32767).astype(np.int16)
-            writer.add(Spoken(name, speaker, samples, f"{name}.wav", f"sentence {number}", offset_seconds=0.5))
+            pitch = np.zeros(num_frames(len(samples), RATE), np.float32)
+            writer.add(Spoken(name, speaker, samples, pitch, f"{name}.wav", f"sentence {number}", offset_seconds=0.5))
             source = Alignment(np.append(0, alignment.boundaries + 0.5), ("SIL", *alignment.labels))
             write_alignment(alignments / speaker / f"{name}.lab", source)
         complete(

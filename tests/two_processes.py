@@ -18,7 +18,8 @@ SETTINGS = [
     "device=cpu", "model.encoder.channels=16", "model.encoder.filterbank=16", "model.encoder.residual_blocks=0",
     "model.wavenet.layers=2", "model.wavenet.residual_channels=8", "model.quantizer.codebook_size=8",
     "model.quantizer.continuous_share=0.3", "model.quantizer.restart_after=2", "train.steps=12", "train.validations=1",
-    "train.validation_crops=2", "train.batch_size=2", "train.crop_length=1280", "train.gradient_accumulation=2",
+    "train.validation_crops=2", "train.batch_size=2", "train.crop_length=1280",
+    "train.spoken_length=640", "train.gradient_accumulation=2",
 ]  # fmt: skip
 RANK = int(os.environ["RANK"])
 after_step = VQVAETask.after_step

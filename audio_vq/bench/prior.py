@@ -1,5 +1,7 @@
 """How fast the prior draws units, against a full forward pass for every unit."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,24 +15,25 @@ PLAIN, CACHED = "prior_plain_units_per_s", "prior_units_per_s"
 NAMES = (PLAIN, CACHED)
 
 
-def measure_prior(config: PriorConfig, codebook_size: int, budget: Budget) -> list[Measurement]:
+def measure_prior(config: PriorConfig, track_sizes: Sequence[int], budget: Budget) -> list[Measurement]:
     """Of a prior with fresh weights: how long it takes does not depend on them."""
     torch.manual_seed(0)
-    prior = build_prior(config, codebook_size, num_speakers=1).eval().requires_grad_(False)
+    prior = build_prior(config, track_sizes, num_speakers=1).eval().requires_grad_(False)
     speaker = torch.zeros(1, dtype=torch.int64)
-    uniforms = torch.rand(1, config.context - 1, dtype=torch.float64)  # so many, and the window is never moved
+    num_units = config.context - 1  # so many, and the window is never moved
+    uniforms = torch.rand(1, num_units, len(track_sizes), dtype=torch.float64)
 
     @torch.inference_mode()
     def plain() -> float:
-        return plain_units(prior, speaker, uniforms).numel()
+        return plain_units(prior, speaker, uniforms).shape[2]
 
     def cached() -> float:
-        return sample_units(prior, speaker, uniforms.shape[1], SamplingOptions()).size
+        return sample_units(prior, speaker, num_units, SamplingOptions()).shape[2]
 
     rates = take_turns({PLAIN: plain, CACHED: cached}, budget.seconds)
     context = {
         "prior": f"{config.layers} layers, {config.channels} channels, context {config.context}",
-        "codebook_size": codebook_size,
+        "track_sizes": list(track_sizes),
         "sequences": 1,
     }
     return [
@@ -40,9 +43,14 @@ def measure_prior(config: PriorConfig, codebook_size: int, budget: Budget) -> li
 
 
 def plain_units(prior: PriorModel, speaker: Tensor, uniforms: Tensor) -> Tensor:
-    """Units `(batch, time)` by a forward pass over the past for each; uniforms `(batch, time)`, float64."""
-    units = torch.zeros(uniforms.shape, dtype=torch.int64)
-    for t in range(units.shape[1]):
-        logits = prior(units[:, : t + 1], speaker)[:, :, t]  # of what follows units before t
-        units[:, t] = draw(logits, uniforms[:, t], SamplingOptions())
-    return units
+    """Codes `(batch, tracks, time)` by a forward pass over the past for each unit.
+
+    Uniforms are `(batch, time, tracks)`, float64.
+    """
+    codes = torch.zeros(uniforms.mT.shape, dtype=torch.int64)
+    for t in range(codes.shape[2]):
+        said = prior.predict(prior.inputs(codes[:, :, :t], speaker))[:, t:]
+        for track in range(codes.shape[1]):
+            logits = prior.logits(said, codes[:, :track, t : t + 1])[:, 0]
+            codes[:, track, t] = draw(logits, uniforms[:, t, track], SamplingOptions())
+    return codes

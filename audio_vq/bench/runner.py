@@ -104,8 +104,8 @@ def _themes(subjects: Subjects, budget: Budget, wanted: Wanted) -> Iterator[Them
         yield from _decoder_themes(model, subjects.speech, budget, wanted)
     yield Theme(f"training of {whole.label}", TRAINING_NAMES, lambda: measure_training(config, budget, subjects.train))
     yield Theme(f"encoding by {whole.label}", (ENCODE,), lambda: _measure_encoding(whole, budget))
-    codebook_size = config.quantizer.codebook_size
-    yield Theme("prior", prior.NAMES, lambda: prior.measure_prior(subjects.prior, codebook_size, budget))
+    track_sizes = whole.vqvae.network.track_sizes
+    yield Theme("prior", prior.NAMES, lambda: prior.measure_prior(subjects.prior, track_sizes, budget))
 
 
 def _measure_encoding(model: Model, budget: Budget) -> list[Measurement]:

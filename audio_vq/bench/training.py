@@ -101,12 +101,12 @@ def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
 
 
 def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
-    """One step as in `training/loop.py`, which returns the seconds of audio it has seen."""
+    """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
     average = WeightAverage(model, train.weight_average)
     perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
-    spoken_units = train.spoken_length // model.hop_length if train.spoken_length else None
+    spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -116,6 +116,6 @@ def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], f
         optimizer.step()
         model.quantizer.update(model.quantizer.statistics(losses.encoded, losses.quantized.units))
         average.update(model)
-        return heard.waveform.numel() / model.sample_rate
+        return len(heard.waveform) * spoken_units * model.hop_length / model.sample_rate
 
     return step

@@ -29,6 +29,9 @@ Alignments = Annotated[Path | None, typer.Option(help="Folder of <speaker>/<id>.
 Mapping = Annotated[Path | None, typer.Option(help="Prepared corpus that teaches the map, all of it.")]
 MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --mapping.")]
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
+Group = Annotated[
+    int, typer.Option(min=0, help="Group of units that the report draws one by one, for models with several.")
+]
 Prior = Annotated[
     str | None,
     typer.Option(
@@ -50,6 +53,7 @@ class AnalysisSettings:
     mapping: Path | None
     mapping_alignments: Path | None
     prior: str | None
+    group: int
     device: str
     seed: int
     command: str
@@ -63,6 +67,7 @@ def analyze(
     mapping: Mapping = None,
     mapping_alignments: MappingAlignments = None,
     prior: Prior = None,
+    group: Group = 0,
     compare: Compare = False,
     sweep: Sweep = False,
     device: Device = "auto",
@@ -89,7 +94,7 @@ def analyze(
     def settings() -> AnalysisSettings:
         if alignments is None:
             raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
-        return AnalysisSettings(alignments, split, mapping, mapping_alignments, prior, device, seed, command)
+        return AnalysisSettings(alignments, split, mapping, mapping_alignments, prior, group, device, seed, command)
 
     if compare or sweep:
         kind = "compare" if compare else "sweep"
@@ -150,6 +155,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
 
     read_section(out)  # the page will show it: if it cannot, better now than after the work
     model = VQVAE.from_pretrained(checkpoint, settings.device)
+    if settings.group >= model.groups:
+        raise UserError(f"--group {settings.group}: {checkpoint} has groups 0 to {model.groups - 1}")
     prior = UnitPrior.from_pretrained(settings.prior, settings.device) if settings.prior else None
     if prior:
         prior.check_units_of(model)
@@ -161,7 +168,7 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
     analysis = measure(model, selection, seed=settings.seed, prior=prior)
     facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
     metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
-    write_report(model, analysis, metrics, facts, out, seed=settings.seed)
+    write_report(model, analysis, metrics, facts, out, settings.group, seed=settings.seed)
     atomic_write_text(out / "metrics.json", _text(metrics))
     return metrics
 
@@ -176,13 +183,33 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
         f"shuffled units {phones['shuffled_units']:.1%}, MFCC k-means {kmeans['accuracy']:.1%})\n"
+        f"{_groups(metrics)}"
         f"{_coverage(metrics['coverage']['scored'])}\n"
         f"{_abx(metrics['abx'], 'ABX error')}; MFCC k-means {_abx(kmeans['abx'])}\n"
         f"{_speakers(metrics['speaker_leakage'])}"
         f"perplexity {metrics['perplexity']:.1f}, "
         f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
+        f"{_pitch(metrics['pitch'])}"
         f"{out / 'report.html'}\n"
     )
+
+
+def _groups(metrics: dict[str, Any]) -> str:
+    groups = metrics["groups"]
+    if len(groups) == 1:
+        return ""
+    alone = ", ".join(f"{group['phones']['accuracy']:.1%}" for group in groups)
+    counted = metrics["baselines"]["mfcc_kmeans_alone"]["accuracy"]
+    return (
+        f"this is {len(groups)} groups together, read by a probe; each group alone, counted: {alone} "
+        f"(one codebook of MFCC k-means {counted:.1%}); below, mean perplexity and the group that uses fewest units\n"
+    )
+
+
+def _pitch(pitch: dict[str, Any] | None) -> str:
+    if pitch is None:
+        return ""
+    return f"pitch {pitch['entropy_bits_per_second']:.0f} bit/s of these, {pitch['voiced']:.1%} of the units voiced\n"
 
 
 def _coverage(scored: dict[str, float]) -> str:

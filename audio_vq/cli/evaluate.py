@@ -12,8 +12,13 @@ import typer
 from audio_vq.cli.options import Checkpoint, Device, Force, Json, OutFolder, Seed, Temperature, TopP, refuse_existing
 from audio_vq.files import atomic_write_text, locked
 
-Prepared = Annotated[Path, typer.Argument(metavar="PREPARED", help="Prepared corpus with English transcripts.")]
+Prepared = Annotated[
+    Path, typer.Argument(metavar="PREPARED", help="Prepared corpus; English where it has transcripts.")
+]
 Split = Annotated[str, typer.Option(help="What is converted: train, valid, test or all.")]
+Sources = Annotated[
+    str, typer.Option(help="Whose recordings are converted: known (to the model), unknown or all speakers'.")
+]
 Count = Annotated[int, typer.Option("--pairs", min=1, help="Pairs of a recording and another speaker's voice.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that judge; 0 means one per CPU.")]
 
@@ -23,6 +28,7 @@ def evaluate(
     prepared: Prepared,
     out: OutFolder,
     split: Split = "test",
+    sources: Sources = "all",
     pairs: Count = 40,
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
@@ -35,8 +41,10 @@ def evaluate(
     """Have conversions judged by independent models: conversion.json and a section of report.html.
 
     Who speaks (Resemblyzer), what is said (PocketSphinx, English), how clean it sounds (DNSMOS) and at what pitch, for
-    conversions, reconstructions, and real recordings of source and target speaker. All judges run offline. OUT/clips
-    keeps what was made and heard: an interrupted run goes on where it stood.
+    conversions, reconstructions, and real recordings of source and target speaker; where the target has said the same
+    sentence itself, also how far the conversion lies from that (mel-cepstral distortion). Sources may be speakers the
+    model does not know, if the corpus has them (prepare --test-speakers). Without transcript, characters do not count.
+    All judges run offline. OUT/clips keeps what was made and heard: an interrupted run goes on where it stood.
 
     Example: audio-vq evaluate runs/vctk data/vctk --out reports/vctk
     """
@@ -44,26 +52,26 @@ def evaluate(
     from audio_vq.analysis.judges.panel import judge_clip, judge_versions, require_judges
 
     require_judges()
+    from audio_vq.analysis.judges.clips import forget
     from audio_vq.analysis.judges.evaluate import evaluate as measure
-    from audio_vq.analysis.judges.evaluate import forget
     from audio_vq.analysis.judges.pairs import choose_pairs
     from audio_vq.analysis.judges.panel import Panel
     from audio_vq.analysis.report.conversions import refuse_foreign_report, write_section
-    from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.data.prepared import PreparedCorpus
     from audio_vq.pretrained import VQVAE
 
     refuse_foreign_report(out, force)
-    options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
     model = VQVAE.from_pretrained(checkpoint, device)
+    options = model.sampling_options(temperature, top_p, seed)
     corpus = PreparedCorpus.open(prepared, model.sample_rate)
-    chosen = choose_pairs(corpus, split, model.speakers, pairs, seed=seed)
+    chosen = choose_pairs(corpus, split, model.speakers, pairs, sources=sources, seed=seed)
     panel = Panel(judge_clip, judge_versions(), workers or os.cpu_count() or 1)
     facts = {
         "checkpoint": checkpoint,
         "corpus": f"{corpus.folder} ({corpus.header.corpus})",
         "split": split,
-        "temperature": temperature,
+        "sources": sources,
+        "temperature": options.temperature,
         "top_p": top_p,
         "seed": seed,
         "command": shlex.join(["audio-vq", *sys.argv[1:]]),
@@ -81,7 +89,7 @@ def evaluate(
 def _summary(conversion: dict[str, Any], out: Path) -> str:
     """Each figure beside its anchors."""
     from audio_vq.analysis.judges.scores import CONDITIONS
-    from audio_vq.analysis.report.conversions import shown_figures
+    from audio_vq.analysis.report.judgements import shown_figures
 
     lines = [f"{'':24}" + "".join(f"{name:>28}" for name in CONDITIONS)]
     lines += [

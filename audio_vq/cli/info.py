@@ -77,8 +77,8 @@ def _prior(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
         "hop_length": units["hop_length"],
         "unit_rate_hz": units["unit_rate_hz"],
         "codebook_size": units["codebook_size"],
-        "bits_per_second": bits_per_second(units["codebook_size"], units["unit_rate_hz"]),
-        "parameters": _parameters(build_prior(config, units["codebook_size"], len(about.speakers))),
+        "bits_per_second": sum(bits_per_second(size, units["unit_rate_hz"]) for size in units["track_sizes"]),
+        "parameters": _parameters(build_prior(config, units["track_sizes"], len(about.speakers))),
         "receptive_field_samples": config.context * units["hop_length"],
     }
 

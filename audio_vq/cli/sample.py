@@ -1,7 +1,7 @@
 """`audio-vq sample`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from audio_vq.cli.options import (
 from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
 
+if TYPE_CHECKING:
+    from audio_vq.pretrained import VQVAE
+    from audio_vq.units import Units
+
 MOST_SAMPLES = 10_000
 
 
@@ -28,8 +32,12 @@ def sample(
     checkpoint: Checkpoint,
     speaker: Annotated[str, typer.Option(help="Voice.")],
     out: OutFolder,
-    seconds: Annotated[float, typer.Option(help="Duration of each sample.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Duration of what is drawn for each sample.")] = 3.0,
     count: Annotated[int, typer.Option(help="How many.")] = 4,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Recording whose units every sample begins with and goes on from."),
+    ] = None,
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     seed: Seed = 0,
@@ -41,6 +49,8 @@ def sample(
 
     Example: audio-vq sample runs/vctk-prior runs/vctk --speaker p226 --seconds 3 --count 4 --out samples/
     """
+    import numpy as np
+
     from audio_vq.audio import write_audio
     from audio_vq.codec.decode import decode_each
     from audio_vq.files import safe_name
@@ -57,7 +67,10 @@ def sample(
     options = model.sampling_options(temperature, top_p, seed)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
-    drawn = unit_prior.sample(speaker, seconds, count, seed, 1.0 if temperature is None else temperature, top_p)
+    begun = _units_of(model, prompt) if prompt else None
+    drawn = unit_prior.sample(speaker, seconds, count, seed, 1.0 if temperature is None else temperature, top_p, begun)
+    if begun is not None:
+        drawn = [np.concatenate([begun, units], -1) for units in drawn]
     comments = {
         file: made_with(model, options, speaker, number, units.tolist())
         for number, (file, units) in enumerate(zip(files, drawn, strict=True))
@@ -81,3 +94,12 @@ def sample(
             write_audio(file, audio, model.sample_rate, comments[file])
     for number in left:
         show(files[number])
+
+
+def _units_of(model: "VQVAE", recording: Path) -> "Units":
+    """Raises UserError for a file that is not there or is no audio."""
+    from audio_vq.codec.encode import encode_sources
+    from audio_vq.codec.source import file_source
+
+    (encoding,) = encode_sources(model.codec, [file_source(recording, str(recording))])
+    return encoding.sequence.units

@@ -37,7 +37,7 @@ def train(context: typer.Context) -> None:
 
         run_vqvae(run)
 
-    _hydra("train", TrainRun, context.args, job, paths={"data", "run"})
+    _hydra("train", TrainRun, context.args, job, paths={"data", "run", "init"})
 
 
 def train_prior(context: typer.Context) -> None:

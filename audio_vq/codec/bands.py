@@ -1,7 +1,7 @@
 """Band classes → waveform, block by block: the same samples however the steps are cut.
 
-What `models/bands.Bands.decode` computes, with every sum in one order: elementwise operations round a sample alike
-beside any others, which products and convolutions do not promise.
+What `models/bands.Bands.decode` computes, within [−1, 1], with every sum in one order: elementwise operations round a
+sample alike beside any others, which products and convolutions do not promise.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ class BandStream:
                 last = span - 1 - k
                 np.multiply(self._filters[band, k, :, None], signal[last : last + steps], out=product)
                 samples += product
-        return samples.T.reshape(-1)
+        return samples.T.reshape(-1).clip(-1, 1)  # each band has only its own full scale
 
 
 def joined(bands: Bands, classes: Classes) -> Waveform:

@@ -1,6 +1,6 @@
 """Many recordings → other voices: all decoded side by side, long ones in pieces.
 
-A recording of more than `LONG_SECONDS` is cut in pauses that are longer than the decoder's memory (its receptive
+A recording of more than `LONG_SECONDS` is cut in pauses, which are longer than the decoder's memory (its receptive
 field): what is said before such a pause does not matter after it. Its pieces are then as independent as recordings are.
 Where a recording is cut depends on itself alone, so that the result does not depend on what is converted beside it.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from audio_vq.audio import Waveform
@@ -16,12 +17,13 @@ from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.encode import Encoding, OnFault, encode_sources
-from audio_vq.codec.melody import AS_IT_IS, Melody
+from audio_vq.codec.melody import AS_IT_IS, Melody, contour
 from audio_vq.codec.source import Source
 from audio_vq.loudness import ACTIVE_RANGE_DB, FRAME_LENGTH, LoudnessMeter
 from audio_vq.units import Units
 
 LONG_SECONDS = 20.0
+PAUSE_SECONDS = 0.2  # not the closure of a stop
 PIECE_SECONDS = 10.0  # pieces are at least so long
 BATCH_SECONDS = 1800.0  # of audio to be made at a time: keeps many threads busy and the memory small
 
@@ -42,6 +44,7 @@ class Converted:
     speaker: int
     waveform: Waveform
     remark: str | None  # what the user should know of the recording
+    f0: npt.NDArray[np.float32] | None = None  # Hz per unit, 0 where unvoiced: what was asked for, of models with pitch
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class _Piece:
     number: int  # of the part in its recording
     parts: int
     units: Units
+    whole: Units  # of the conversion
     encoding: Encoding
 
 
@@ -93,11 +97,15 @@ def _pieces(
         sequence, cuts = encoding.sequence, list[int]()
         if sequence.num_samples > LONG_SECONDS * codec.sample_rate:
             least = PIECE_SECONDS * codec.unit_rate_hz
-            cuts = cuts_in_pauses(encoding.meter, codec.hop_length, codec.network.wavenet.receptive_field, least)
+            pause = max(codec.network.wavenet.receptive_field, round(PAUSE_SECONDS * codec.sample_rate))
+            cuts = cuts_in_pauses(encoding.meter, codec.hop_length, pause, least)
         conversion, pieces = numbers[id(encoding.source)], list[_Piece]()
         for speaker in conversions[conversion].speakers:
-            parts = np.split(melody.of(codec, sequence.units, speaker), cuts, axis=-1)
-            pieces += [_Piece(conversion, speaker, i, len(parts), part, encoding) for i, part in enumerate(parts)]
+            units = melody.of(codec, sequence.units, speaker)
+            parts = np.split(units, cuts, axis=-1)
+            pieces += [
+                _Piece(conversion, speaker, i, len(parts), part, units, encoding) for i, part in enumerate(parts)
+            ]
         yield pieces
 
 
@@ -130,4 +138,5 @@ def _speak(codec: Codec, pieces: list[_Piece], options: SamplingOptions, threads
             whole = np.concatenate([parts[number] for number in range(piece.parts)])
             parts.clear()
             whole = whole[: piece.encoding.sequence.num_samples]
-            yield Converted(piece.conversion, piece.speaker, whole, piece.encoding.remark)
+            asked = contour(codec, piece.whole, piece.speaker) if codec.network.pitch_classes else None
+            yield Converted(piece.conversion, piece.speaker, whole, piece.encoding.remark, asked)

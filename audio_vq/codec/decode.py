@@ -6,6 +6,8 @@ units, although a batch would be faster: matrix products of other sizes round di
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,11 +72,12 @@ def sample_each(
             for i, (clip, part, random) in enumerate(zip(latents, chunks, randoms, strict=True))
         ]
         threads = threads or torch.get_num_threads()
-        ended = sample_side_by_side(Sampler(wavenet, precision), jobs, options, threads)
+        for index, classes in sample_side_by_side(Sampler(wavenet, precision), jobs, options, threads):
+            yield index, joined(wavenet.bands, classes)
     else:
-        ended = enumerate(sample_on_gpu(wavenet, chunks, randoms, options))
-    for index, classes in ended:
-        yield index, joined(wavenet.bands, classes)
+        drawn = sample_on_gpu(wavenet, chunks, randoms, options)
+        with ThreadPoolExecutor() as pool:  # a GPU draws more than one core joins
+            yield from enumerate(pool.map(partial(joined, wavenet.bands), drawn))
 
 
 def sample_waveforms(

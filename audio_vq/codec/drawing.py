@@ -9,6 +9,8 @@ from torch import Tensor
 
 from audio_vq.errors import UserError
 
+Temperature = float | tuple[float, ...]  # one number, or one per band
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
@@ -21,7 +23,7 @@ class SamplingOptions:
         seed: of the random numbers.
     """
 
-    temperature: float | tuple[float, ...] = 1.0
+    temperature: Temperature = 1.0
     top_p: float = 1.0
     seed: int = 0
 
@@ -74,7 +76,7 @@ def draw(logits: Tensor, uniforms: Tensor, options: SamplingOptions) -> Tensor:
     return torch.searchsorted(cumulative, place, right=True)[..., 0]
 
 
-def _tempered(logits: Tensor, temperature: float | tuple[float, ...]) -> Tensor:
+def _tempered(logits: Tensor, temperature: Temperature) -> Tensor:
     if not isinstance(temperature, tuple):
         return logits / temperature
     # numbers, not a tensor of them: nothing has to be brought to a GPU

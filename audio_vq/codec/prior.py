@@ -1,11 +1,12 @@
-"""Unit sequences from the prior, and the bits it needs for given ones.
+"""Codes from the prior, and the bits it needs for given ones.
 
 Sequences may be longer than the prior's context. Then the oldest units are forgotten, half a context at a
 time: each unit is predicted from the speaker and at least the `context // 2` units before it. Moving the
 window by one unit would change all that is cached; by half a context, it costs a pass over it now and then.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,19 +24,31 @@ SCORING_BATCH = 32  # windows at a time
 
 
 @torch.inference_mode()
-def sample_units(prior: PriorModel, speaker: Tensor, num_units: int, options: SamplingOptions) -> Units:
-    """Draws units `(batch, num_units)`, any number, one sequence per entry of `speaker` `(batch,)` int64.
+def sample_units(
+    prior: PriorModel, speaker: Tensor, num_units: int, options: SamplingOptions, prompt: Units | None = None
+) -> npt.NDArray[np.int64]:
+    """Draws codes `(batch, tracks, num_units)`, any number, one per entry of `speaker` `(batch,)` int64.
 
-    Sequence b depends on the seed, b and its speaker, not on the others.
+    Code b depends on the seed, b and its speaker, not on the others. All go on from the code of `prompt`, which is not
+    among what is returned.
     """
-    batch, device = len(speaker), prior.embedding.weight.device
-    uniforms = np.stack([random_stream(options.seed, b).random(num_units) for b in range(batch)])
+    batch, tracks, device = len(speaker), len(prior.track_sizes), prior.embedding.weight.device
+    # of a unit one number for each track, next to each other: more units begin like fewer
+    uniforms = np.stack([random_stream(options.seed, b).random((num_units, tracks)) for b in range(batch)])
     draws = torch.from_numpy(uniforms).to(device)
-    units = torch.zeros(batch, num_units, dtype=torch.int64, device=device)
+    before = 0 if prompt is None else prompt.shape[-1]
+    codes = torch.zeros(batch, tracks, before + num_units, dtype=torch.int64, device=device)
+    if prompt is not None:
+        codes[:, :, :before] = torch.from_numpy(np.atleast_2d(prompt))
     cached = CachedPrior(prior, speaker.to(device))
     for t in range(num_units):
-        units[:, t] = draw(cached.logits(units[:, :t]), draws[:, t], options)
-    return units.cpu().numpy()
+        known = codes[:, :, : before + t]
+        said = cached.predict(known)[:, None]  # (B, 1, C)
+        unit = codes[:, :, before + t, None]  # a view: (B, tracks, 1)
+        for track in range(tracks):
+            logits = prior.logits(said, unit[:, :track])[:, 0]
+            unit[:, track, 0] = draw(logits, draws[:, t, track], options)
+    return codes[:, :, before:].cpu().numpy()
 
 
 class CachedPrior:
@@ -51,16 +64,19 @@ class CachedPrior:
         # rotate(x) = x · cos + x with its halves swapped · sin, the sines of the first half negative
         self.cos, self.sin = torch.cat([cos, cos], 1), torch.cat([-sin, sin], 1)  # (context, channels per head)
 
-    def logits(self, units: Tensor) -> Tensor:
-        """Logits `(batch, K)` of what follows `units` `(batch, time)`: none at first, one more each call."""
-        time = units.shape[1]
+    def predict(self, codes: Tensor) -> Tensor:
+        """What the blocks say, `(batch, channels)`, of the unit after `codes` `(batch, tracks, time)`.
+
+        In the first call these may be any, in each that follows one unit more.
+        """
+        time = codes.shape[2]
         if 1 + time - self.start > self.prior.context:  # the speaker and the window
             self.start = time - self.prior.context // 2
             self.caches = self.prior.empty_caches(len(self.speaker))
         if self.caches[0].length == 0:
-            inputs = self.prior.inputs(units[:, self.start :], self.speaker)
+            inputs = self.prior.inputs(codes[:, :, self.start :], self.speaker)
             return self.prior.predict(inputs, self.caches)[:, -1]
-        return self._step(self.prior.embedding(units[:, -1]))
+        return self._step(self.prior.embed(codes[:, :, -1:])[:, 0])
 
     def _step(self, x: Tensor) -> Tensor:
         """What `PriorModel.predict` says of one input `(batch, channels)`, in a third of its operations."""
@@ -75,7 +91,7 @@ class CachedPrior:
             x = torch.addmm(x, y.flatten(1), block.attention_output)
             gate, value = (_normalised(x) @ block.gate_input).chunk(2, 1)
             x = torch.addmm(x, F.silu(gate).mul_(value), block.output)
-        return self.prior.output(self.prior.norm(x))
+        return x
 
 
 @dataclass(frozen=True)
@@ -104,35 +120,38 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 def unit_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]) -> list[npt.NDArray[np.float64]]:
-    """Bits −log2 p(unit | units before, speaker) of every unit `(time,)`, for sequences of any lengths.
-
-    A sequence longer than the context is read in windows that begin half a context apart.
-    """
-    bits = [np.zeros(len(sequence)) for sequence in sequences]
-    for i, first, logits in _predicted(prior, sequences, speakers):
-        targets = torch.from_numpy(sequences[i][first : first + len(logits)]).to(logits.device)
-        nats = F.cross_entropy(logits, targets, reduction="none")
-        bits[i][first : first + len(logits)] = nats.cpu().numpy() / np.log(2)
-    return bits
+    """Bits −log2 p(unit | units before, speaker) of every unit `(time,)`, all its tracks together."""
+    return [bits.sum(0) for bits in track_bits(prior, sequences, speakers)]
 
 
 @torch.inference_mode()
-def _predicted(
-    prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Number of a sequence, a unit in it, and logits `(time, K)` of it and those that follow; every unit once."""
-    device = prior.embedding.weight.device
-    windows = [(i, *window) for i, units in enumerate(sequences) for window in _windows(len(units), prior.context)]
+def track_bits(prior: PriorModel, sequences: Sequence[Units], speakers: Sequence[int]) -> list[npt.NDArray[np.float64]]:
+    """Bits of every unit's tracks, each given those before it and the units before, `(tracks, time)`.
+
+    Sequences have any lengths. One longer than the context is read in windows that begin half a context apart.
+    """
+    codes, device = [np.atleast_2d(sequence) for sequence in sequences], prior.embedding.weight.device
+    bits = [np.zeros(code.shape) for code in codes]
+    windows = [(i, *window) for i, code in enumerate(codes) for window in _windows(code.shape[1], prior.context)]
     windows.sort(key=lambda window: window[1] - window[3])  # similar lengths together: little padding
     for first in range(0, len(windows), SCORING_BATCH):
         part = windows[first : first + SCORING_BATCH]
-        units = torch.zeros(len(part), max(end - start for _, start, _, end in part), dtype=torch.int64)
+        longest = max(end - start for _, start, _, end in part)
+        batch = torch.zeros(len(part), len(prior.track_sizes), longest, dtype=torch.int64)
         for row, (i, start, _, end) in enumerate(part):
-            units[row, : end - start] = torch.from_numpy(sequences[i][start:end])
+            batch[row, :, : end - start] = torch.from_numpy(codes[i][:, start:end])
         speaker = torch.tensor([speakers[i] for i, *_ in part])
-        logits = prior(units.to(device), speaker.to(device)).float().transpose(1, 2)  # (B, T, K)
+        scored = _batch_bits(prior, batch.to(device), speaker.to(device)).cpu().numpy()
         for row, (i, start, fresh, end) in enumerate(part):
-            yield i, fresh, logits[row, fresh - start : end - start]
+            bits[i][:, fresh:end] = scored[row, :, fresh - start : end - start]
+    return bits
+
+
+def _batch_bits(prior: PriorModel, codes: Tensor, speaker: Tensor) -> Tensor:
+    """Bits `(batch, tracks, time)` of codes."""
+    logits = prior(codes, speaker)
+    nats = [F.cross_entropy(each.float(), codes[:, track], reduction="none") for track, each in enumerate(logits)]
+    return torch.stack(nats, 1) / math.log(2)
 
 
 def _windows(length: int, context: int) -> list[tuple[int, int, int]]:

@@ -108,7 +108,7 @@ def process(recording: Recording, processing: Processing) -> list[Spoken | Skipp
         gain = LoudnessMeter().add(whole.waveform).gain(processing.loudness_db)
     levelled = to_pcm16(whole.waveform * np.float32(gain))
     cuts = [("", Piece(0, len(levelled)))] if recording.text else _cuts(whole.waveform, processing)
-    spoken = [
+    spoken: list[Spoken | Skipped] = [
         Spoken(
             id=recording.id + suffix,
             speaker=recording.speaker,

@@ -53,7 +53,8 @@ class Conditioner(nn.Module):
 
     def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
-        assert self.network is not None and self.spectrum is not None
+        assert self.network is not None
+        assert self.spectrum is not None
         voice = self.speaker(speaker)
         context = self.network.context(latents, voice)
         spectrum = self.spectrum(context.transpose(1, 2))

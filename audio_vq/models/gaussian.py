@@ -21,6 +21,7 @@ from audio_vq.models.vqvae import (
     build_encoder,
     build_wavenet,
     conditioning_bits,
+    spoken_part,
 )
 from audio_vq.models.wavenet import WaveNet
 
@@ -102,12 +103,21 @@ class GaussianVAE(nn.Module):
         """As `VQVAEModel.conditioning_bits`."""
         return conditioning_bits(self.wavenet, heard, self.latents(heard), num_speakers)
 
-    def forward(self, heard: Heard, perturbation: Perturbation | None = None, annealing: float = 1.0) -> GaussianLosses:
+    def forward(
+        self,
+        heard: Heard,
+        perturbation: Perturbation | None = None,
+        annealing: float = 1.0,
+        spoken_units: int | None = None,
+    ) -> GaussianLosses:
         """Losses of a batch; arguments as of `VQVAEModel`, `annealing` as of the bottleneck."""
         encoded = self.encoder(heard.waveform, heard.mean, perturbation=perturbation)
         latents = self.bottleneck(encoded, annealing)
         targets = self.wavenet.bands.encode(heard.waveform)
-        reconstruction = self.wavenet.loss(targets, latents.latents, heard.speaker) * NATS_TO_BITS
+        conditioning = self.wavenet.conditioner(latents.latents, heard.speaker)
+        if spoken_units is not None:
+            targets, conditioning = spoken_part(targets, conditioning, encoded.shape[2], spoken_units)
+        reconstruction = self.wavenet.conditioned_loss(targets, conditioning) * NATS_TO_BITS
         return GaussianLosses(reconstruction + latents.cost * NATS_TO_BITS, reconstruction, latents)
 
 

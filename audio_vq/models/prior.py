@@ -1,14 +1,18 @@
-"""Transformer prior: p(units | speaker), one unit at a time.
+"""Transformer prior: p(code | speaker), one unit at a time and, within a unit, one track at a time.
 
 van den Oord et al. 2017, section 4.3, trains an autoregressive prior over the frozen units; here it is a
 decoder-only transformer (Vaswani et al. 2017) with today's parts: RMSNorm before each sublayer (Zhang &
 Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020).
 
-    inputs    speaker  u_0   u_1   …  u_{T−2}
+    reads     speaker  u_0   u_1   …  u_{T−2}      u: the sum of the tracks' embeddings
                  │      │     │          │
     predicts    u_0    u_1   u_2   …  u_{T−1}
 
-Inside, time comes before channels, as attention wants it.
+Several tracks (groups, pitch) need no more positions than one: what the blocks say of a unit goes to a head per
+track, which also reads the unit's earlier tracks, so that the product is exact (Lee et al. 2022, RQ-Transformer,
+whose second transformer is an MLP here).
+
+Codes are `(batch, tracks, time)`. Inside, time comes before channels, as attention wants it.
 """
 
 from collections.abc import Sequence
@@ -42,10 +46,10 @@ class KeyValues:
 
 
 class PriorModel(nn.Module):
-    """Decoder-only transformer over units.
+    """Decoder-only transformer over codes.
 
     Args:
-        codebook_size: K.
+        track_sizes: how many values each track has.
         speakers: how many.
         layers, heads, channels: channels per head must be even.
         context: longest sequence of units it predicts at once.
@@ -54,7 +58,7 @@ class PriorModel(nn.Module):
 
     def __init__(
         self,
-        codebook_size: int,
+        track_sizes: Sequence[int],
         speakers: int,
         *,
         layers: int,
@@ -64,31 +68,44 @@ class PriorModel(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.track_sizes = tuple(track_sizes)
         self.context = context
         self.heads = heads
         self.head_channels = channels // heads
-        self.embedding = nn.Embedding(codebook_size, channels)
+        self.embedding = nn.Embedding(sum(track_sizes), channels)  # the values of all tracks, one track after another
+        self.firsts: Tensor
+        firsts = [sum(track_sizes[:track]) for track in range(len(track_sizes))]
+        self.register_buffer("firsts", torch.tensor(firsts)[:, None], persistent=False)  # (tracks, 1)
         self.speaker = nn.Embedding(speakers, channels)
         self.dropout = nn.Dropout(dropout)
         blocks = [Block(channels, heads, dropout) for _ in range(layers)]
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.RMSNorm(channels)
-        self.output = nn.Linear(channels, codebook_size, bias=False)
+        self.tracks = nn.ModuleList(
+            TrackHead(channels, size, dropout, follows=track > 0) for track, size in enumerate(track_sizes)
+        )
         self.apply(_initialise)
         for block in blocks:  # each adds to the same sum: start it as wide as one of them (GPT-2)
             for linear in (block.attention.output, block.mlp.output):
                 nn.init.normal_(linear.weight, std=0.02 / (2 * layers) ** 0.5)
 
-    def forward(self, units: Tensor, speaker: Tensor) -> Tensor:
-        """Logits `(batch, K, time)` of `(batch, time)`; those at t depend on speaker and units before t."""
-        return self.predict(self.inputs(units[:, :-1], speaker)).transpose(1, 2)
+    def forward(self, codes: Tensor, speaker: Tensor) -> list[Tensor]:
+        """Logits `(batch, size, time)` of every track of `(batch, tracks, time)`.
 
-    def inputs(self, units: Tensor, speaker: Tensor) -> Tensor:
+        Those at t depend on the speaker, units before t, and tracks of unit t before theirs.
+        """
+        said = self.predict(self.inputs(codes[:, :, :-1], speaker))
+        return [self.logits(said, codes[:, :track]).transpose(1, 2) for track in range(len(self.tracks))]
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Sum of the embeddings `(batch, time, channels)` of the first tracks, any number `(batch, tracks, time)`."""
+        return self.embedding(codes + self.firsts[: codes.shape[1]]).sum(1)
+
+    def inputs(self, codes: Tensor, speaker: Tensor) -> Tensor:
         """What the blocks read, `(batch, 1 + time, channels)`: `speaker` `(batch,)`, then units."""
-        return torch.cat([self.speaker(speaker)[:, None], self.embedding(units)], 1)
+        return torch.cat([self.speaker(speaker)[:, None], self.embed(codes)], 1)
 
     def predict(self, inputs: Tensor, caches: Sequence[KeyValues] | None = None) -> Tensor:
-        """Logits `(batch, time, K)` of what follows each input `(batch, time, channels)`.
+        """What the blocks say, `(batch, time, channels)`, of the unit after each input `(batch, time, channels)`.
 
         With caches the inputs follow those already in them: many into empty caches, or one.
         """
@@ -97,13 +114,42 @@ class PriorModel(nn.Module):
         x = self.dropout(inputs)
         for i, block in enumerate(self.blocks):
             x = block(x, rotation, caches[i] if caches else None)
-        return self.output(self.norm(x))
+        return x
+
+    def logits(self, said: Tensor, earlier: Tensor) -> Tensor:
+        """Logits `(batch, time, size)` of the track that follows `earlier` ones `(batch, tracks, time)` of its unit.
+
+        `said` is what the blocks say of these units.
+        """
+        head = self.tracks[earlier.shape[1]]
+        return head(said, self.dropout(self.embed(earlier)) if earlier.shape[1] else None)
 
     def empty_caches(self, batch: int) -> list[KeyValues]:
         """Caches for sequences of `context` inputs."""
         shape = (batch, self.heads, self.context, self.head_channels)
         weight = self.embedding.weight
         return [KeyValues(weight.new_empty(shape), weight.new_empty(shape)) for _ in self.blocks]
+
+
+class TrackHead(nn.Module):
+    """Logits of one track; one that `follows` others reads them too, through an MLP."""
+
+    def __init__(self, channels: int, size: int, dropout: float, *, follows: bool) -> None:
+        super().__init__()
+        if follows:
+            self.mlp_norm = nn.RMSNorm(channels)
+            self.mlp = MLP(channels)
+            self.dropout = nn.Dropout(dropout)
+        self.norm = nn.RMSNorm(channels)
+        self.output = nn.Linear(channels, size, bias=False)
+
+    def forward(self, said: Tensor, earlier: Tensor | None = None) -> Tensor:
+        """`(…, size)` of what the blocks say, and of the embeddings of the unit's earlier tracks, `(…, channels)`."""
+        x = said
+        if earlier is not None:
+            x = x + earlier
+            x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return self.output(self.norm(x))
 
 
 class Block(nn.Module):
@@ -174,7 +220,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
-def build_prior(config: PriorConfig, codebook_size: int, num_speakers: int) -> PriorModel:
+def build_prior(config: PriorConfig, track_sizes: Sequence[int], num_speakers: int) -> PriorModel:
     """The model a configuration describes, with fresh weights.
 
     Raises:
@@ -189,7 +235,7 @@ def build_prior(config: PriorConfig, codebook_size: int, num_speakers: int) -> P
             f"give prior.channels={near} or another number of heads"
         )
     return PriorModel(
-        codebook_size=codebook_size,
+        track_sizes=track_sizes,
         speakers=num_speakers,
         layers=config.layers,
         heads=config.heads,

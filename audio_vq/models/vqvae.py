@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch.nn import functional as F
 from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
+from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.encoder import Encoder, Filterbank, Perturbation
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
-from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pitch import LIMIT
 
@@ -39,12 +40,11 @@ class Heard:
     def split(self, size: int) -> "Iterator[Heard]":
         """Parts of `size` stretches each."""
         for first in range(0, len(self.waveform), size):
-            part = slice(first, first + size)
-            yield self._each(lambda tensor, part=part: tensor[part])
+            yield self._each(itemgetter(slice(first, first + size)))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Heard":
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Heard(**{name: None if tensor is None else change(tensor) for name, tensor in known.items()})
+        mean, pitch = (None if known is None else change(known) for known in (self.mean, self.pitch))
+        return Heard(change(self.waveform), change(self.speaker), mean, pitch)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ConditioningBits:
     """Bits per waveform sample (of bands: per class) when the decoder is given the truth, or something else.
 
     A decoder that ignores its latents needs the same bits whatever units it is given: `bits_shuffled − bits_true` is
-    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody else to compare with.
+    what the units are worth. Pitch, where a model has it, stays true. `None` where there is nobody to compare with.
     """
 
     bits_true: float
@@ -81,9 +81,7 @@ class VQVAEModel(nn.Module):
     them. What the decoder reads, `(batch, dim + pitch channels, units)`, is made of codes by `lookup`.
     """
 
-    def __init__(
-        self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig
-    ) -> None:
+    def __init__(self, encoder: Encoder, quantizer: VectorQuantizer, wavenet: WaveNet, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
@@ -110,7 +108,9 @@ class VQVAEModel(nn.Module):
     def lookup(self, codes: Tensor) -> Tensor:
         """What the decoder reads of codes `(batch, tracks, units)`."""
         groups = self.quantizer.groups
-        return self.with_pitch(self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None)
+        return self.with_pitch(
+            self.quantizer.lookup(codes[:, :groups]), codes[:, groups] if self.pitch_classes else None
+        )
 
     def with_pitch(self, latents: Tensor, pitch: Tensor | None) -> Tensor:
         """What the decoder reads of latents and pitch classes."""

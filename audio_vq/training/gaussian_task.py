@@ -30,7 +30,7 @@ class GaussianTask(VQVAETask):
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         for part in self.batches(model, step, rank):
-            losses = model(part, self.perturbation, annealing=self.annealing)
+            losses = model(part, self.perturbation, self.annealing, self.spoken_units)
             yield PartResult(losses.total, losses.reconstruction, losses.latents.nats_per_unit)
 
     def after_step(
@@ -57,7 +57,12 @@ class GaussianTask(VQVAETask):
         weight = self.config.gaussian.kl_weight * self.annealing
         bound = valid["bits_true"] + kl * NATS_TO_BITS / averaged.hop_length
         return Validation(
-            record={"valid": valid, "kl_nats_per_unit": round(kl, 6), "kl_weight": round(weight, 5)},
+            record={
+                "valid": valid,
+                "kl_nats_per_unit": round(kl, 6),
+                "kl_weight": round(weight, 5),
+                **self.read_aloud(averaged),
+            },
             value=bound if self.annealing == 1 else None,
             scalars={**scalars(valid), "latents/kl_nats_per_unit": kl},
         )

@@ -1,6 +1,7 @@
 """Crops of a corpus with what a model wants to know of their recordings: mean spectra and pitch."""
 
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.models.encoder import mean_spectrum
 from audio_vq.models.vqvae import Heard, build_filterbank
 from audio_vq.pitch import at_units, classes_of
+
+RECORDINGS_PER_SPEAKER = 4  # of which the typical spectrum is the mean
 
 
 class Listener:
@@ -32,6 +35,26 @@ class Listener:
         waveform = torch.from_numpy(self.corpus.waveform(utterance, 0, num_samples))[None]
         speaker = torch.tensor([self.corpus.speakers.index(utterance.speaker)])
         return self._heard(waveform, speaker, [utterance], (0,))
+
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says of its corpus, so that recordings can be heard, and pitch spoken, as in training."""
+        described: dict[str, Any] = {}
+        if self.config.pitch:
+            described["pitch_ranges"] = {
+                name: [round(each.median_hz, 3), round(each.spread_semitones, 4)] for name, each in self.ranges.items()
+            }
+        if self.config.encoder.centred:
+            described["mean_spectrum"] = [round(value, 5) for value in self._typical_spectrum.tolist()]
+        return described
+
+    @cached_property
+    def _typical_spectrum(self) -> Tensor:
+        """Mean `(filters,)` of some recordings of every speaker."""
+        means = []
+        for speaker in self.corpus.speakers:
+            own = [each for each in self.corpus.select("train") if each.speaker == speaker]
+            means.append(torch.stack([self._mean(each) for each in own[:RECORDINGS_PER_SPEAKER]]).mean(0))
+        return torch.stack(means).mean(0)
 
     def _heard(self, waveform: Tensor, speaker: Tensor, utterances: list[Utterance], starts: tuple[int, ...]) -> Heard:
         mean = torch.stack([self._mean(each) for each in utterances]) if self.config.encoder.centred else None

@@ -41,5 +41,16 @@ class Ngrams:
         return float(-np.log2(np.concatenate([self.bigram[_before(u, size), u] for u in sequences])).mean())
 
 
+def ngram_bits(train: Sequence[Units], valid: Sequence[Units], track_sizes: Sequence[int]) -> dict[str, float]:
+    """Bits per unit of the validation codes `(tracks, time)`: each track by n-grams of its own, summed."""
+    unigram = bigram = 0.0
+    for track, size in enumerate(track_sizes):
+        ngrams = Ngrams.fit([code[track] for code in train], size)
+        known = [code[track] for code in valid]
+        unigram += ngrams.unigram_bits(known)
+        bigram += ngrams.bigram_bits(known)
+    return {"unigram_bits": round(unigram, 5), "bigram_bits": round(bigram, 5)}
+
+
 def _before(units: Units, begin: int) -> Units:
     return np.concatenate([[begin], units[:-1]])

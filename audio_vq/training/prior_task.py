@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from torch import nn
@@ -12,13 +13,13 @@ from torch.nn import functional as F
 
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec.encode import encode_to_file, units_digest
-from audio_vq.codec.prior import unit_bits
+from audio_vq.codec.prior import track_bits
 from audio_vq.config import PriorConfig, TrainConfig, as_dict
 from audio_vq.data.prepared import PreparedCorpus, corpus_sources
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE
-from audio_vq.training.ngrams import Ngrams
+from audio_vq.training.ngrams import ngram_bits
 from audio_vq.training.task import PartResult, Validation, device_of
 from audio_vq.training.unit_crops import NOT_SCORED, UnitCrops
 from audio_vq.units import UnitSequence, read_units
@@ -45,24 +46,20 @@ class PriorTask:
         """
         self.model, self.corpus, self.config, self.train_config = model, corpus, config, train
         torch.manual_seed(seed)
-        self.network: nn.Module = build_prior(config, model.codebook_size, len(corpus.speakers))
+        self.network: nn.Module = build_prior(config, model.track_sizes, len(corpus.speakers))
         train_part, valid_part = encode_splits(model, corpus, folder)
-        self.valid = [each.units for each in valid_part]
+        self.valid = [np.atleast_2d(each.units) for each in valid_part]  # (tracks, time)
         self.valid_speakers = [corpus.speakers.index(each.speaker) for each in valid_part]
-        units = [each.units for each in train_part]
+        codes = [np.atleast_2d(each.units) for each in train_part]
         self.crops = UnitCrops(
-            units,
+            codes,
             [corpus.speakers.index(each.speaker) for each in train_part],
             context=config.context,
             batch_size=train.batch_size * train.gradient_accumulation,  # of a step, drawn together
             seed=seed,
             speaker_balance=train.speaker_balance,
         )
-        ngrams = Ngrams.fit(units, model.codebook_size)
-        self.baselines = {
-            "unigram_bits": round(ngrams.unigram_bits(self.valid), 5),
-            "bigram_bits": round(ngrams.bigram_bits(self.valid), 5),
-        }
+        self.baselines = ngram_bits(codes, self.valid, model.track_sizes)
         self.seconds_per_step = self.crops.batch_size * config.context / model.unit_rate_hz
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -73,13 +70,16 @@ class PriorTask:
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         batch, size = self.crops.batch(step, rank), self.train_config.batch_size
-        # parts have more and fewer targets; all targets of the step count alike
-        targets_per_part = (batch.targets != NOT_SCORED).sum().item() / self.train_config.gradient_accumulation
-        tensors = (tensor.to(device_of(model)).split(size) for tensor in (batch.units, batch.speaker, batch.targets))
-        for units, speaker, targets in zip(*tensors, strict=True):
-            logits = model(units, speaker)  # (B, K, T)
-            total = F.cross_entropy(logits.float(), targets, ignore_index=NOT_SCORED, reduction="sum")
-            loss = total / targets_per_part
+        # parts have more and fewer units to predict; all units of the step count alike
+        scored_units = (batch.targets[:, 0] != NOT_SCORED).sum().item()
+        per_part = scored_units / self.train_config.gradient_accumulation
+        tensors = (tensor.to(device_of(model)).split(size) for tensor in (batch.codes, batch.speaker, batch.targets))
+        for codes, speaker, targets in zip(*tensors, strict=True):
+            totals = [
+                F.cross_entropy(logits.float(), targets[:, track], ignore_index=NOT_SCORED, reduction="sum")
+                for track, logits in enumerate(model(codes, speaker))
+            ]
+            loss = torch.stack(totals).sum() / per_part
             yield PartResult(loss, loss / math.log(2))
 
     def after_step(
@@ -98,12 +98,12 @@ class PriorTask:
     def validate(self, averaged: nn.Module) -> Validation:
         """Bits per unit of the whole validation split, beside those of n-grams of the training units."""
         assert isinstance(averaged, PriorModel)
-        bits = unit_bits(averaged, self.valid, self.valid_speakers)
-        mean = round(sum(float(each.sum()) for each in bits) / sum(len(each) for each in bits), 5)
-        record = {
-            "valid": {"bits_per_unit": mean, **self.baselines},
-            "codebook_size": self.model.codebook_size,
-        }
+        bits = np.concatenate(track_bits(averaged, self.valid, self.valid_speakers), 1)
+        per_track = bits.mean(1)
+        mean = round(float(per_track.sum()), 5)
+        valid = {"bits_per_unit": mean, "bits_per_track": per_track.round(5).tolist(), **self.baselines}
+        sizes = {"codebook_size": self.model.codebook_size, "track_sizes": list(self.model.track_sizes)}
+        record = {"valid": valid, **sizes}
         return Validation(record, mean, {"valid/bits_per_unit": mean})
 
     def write_samples(self, averaged: nn.Module, folder: Path) -> None:
@@ -119,6 +119,7 @@ class PriorTask:
                 "hours": self.corpus.hours,
                 "speakers": len(self.corpus.speakers),
                 "codebook_size": self.model.codebook_size,
+                "track_sizes": list(self.model.track_sizes),
                 "unit_rate_hz": self.model.unit_rate_hz,
                 "sample_rate": self.model.sample_rate,
                 "hop_length": self.model.hop_length,

@@ -78,7 +78,8 @@ class ProgressLine:
         if self.enabled:
             figures = "  ".join(f"{k} {v:.3f}" for k, v in record["valid"].items() if isinstance(v, float))
             codes = f"  used {record['used_units']}/{record['codebook_size']}" if "used_units" in record else ""
-            self.console.print(f"validation at step {record['step']}: {figures}{codes}", markup=False)
+            heard = f"  log-mel {record['log_mel_db']:.1f} dB" if "log_mel_db" in record else ""
+            self.console.print(f"validation at step {record['step']}: {figures}{codes}{heard}", markup=False)
 
     def interrupted(self, state: TrainingState, folder: Path) -> None:
         if self.enabled:

@@ -17,9 +17,11 @@ from audio_vq.files import locked
 from audio_vq.pretrained import VQVAE, resolve_device
 from audio_vq.training.continuing import describe_run, refuse_other_content, refuse_other_run, write_config
 from audio_vq.training.gaussian_task import GaussianTask
+from audio_vq.training.initial import begin_with
 from audio_vq.training.loop import train
 from audio_vq.training.prior_task import PriorTask
 from audio_vq.training.schedule import Budget
+from audio_vq.training.state import RunFolder
 from audio_vq.training.task import Task
 from audio_vq.training.vqvae_task import VQVAETask
 
@@ -33,6 +35,8 @@ def run_vqvae(run: TrainRun) -> None:
         refuse_other_run(folder, description)
         kind = GaussianTask if run.model.bottleneck == "gaussian" else VQVAETask
         made = kind(corpus, run.model, run.train, run.seed)
+        if run.init and not RunFolder(folder).has_checkpoint():
+            begin_with(made.network, run.model, corpus.speakers, run.init)
         write_config(folder, description)
         return made
 

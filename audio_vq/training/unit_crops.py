@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Units = npt.NDArray[np.int64]
+Code = npt.NDArray[np.int64]  # (tracks, time)
 
 NOT_SCORED = -100  # torch's own mark for targets that do not count
 LEAD_IN = 8  # units that a crop from inside an utterance only reads: its beginning is not an utterance's
@@ -16,8 +16,8 @@ LEAD_IN = 8  # units that a crop from inside an utterance only reads: its beginn
 
 @dataclass(frozen=True)
 class UnitBatch:
-    units: Tensor  # (batch, context), padded with 0
-    targets: Tensor  # (batch, context): the units that are to be predicted, NOT_SCORED elsewhere
+    codes: Tensor  # (batch, tracks, context), padded with 0
+    targets: Tensor  # the same shape: what is to be predicted of them, NOT_SCORED elsewhere
     speaker: Tensor  # (batch,)
 
 
@@ -29,7 +29,7 @@ class UnitCrops:
     utterance, which means at its first unit: the model has to learn how utterances begin.
 
     Args:
-        sequences: the utterances' units, `(time,)`, at least one.
+        sequences: the utterances' codes, `(tracks, time)`, at least one.
         speakers: of each.
         context: units of a crop.
         batch_size: crops of a batch.
@@ -39,7 +39,7 @@ class UnitCrops:
 
     def __init__(
         self,
-        sequences: Sequence[Units],
+        sequences: Sequence[Code],
         speakers: Sequence[int],
         *,
         context: int,
@@ -50,7 +50,7 @@ class UnitCrops:
         self.sequences = sequences
         self.speakers = np.array(speakers)
         self.context, self.batch_size, self.seed = context, batch_size, seed
-        lengths = np.array([len(units) for units in sequences], dtype=np.float64)
+        lengths = np.array([code.shape[1] for code in sequences], dtype=np.float64)
         of_speaker = np.bincount(self.speakers, weights=lengths)[self.speakers]
         bounds = np.cumsum(lengths * of_speaker ** (speaker_balance - 1))
         self._bounds = bounds / bounds[-1]
@@ -58,16 +58,16 @@ class UnitCrops:
     def batch(self, step: int, rank: int = 0) -> UnitBatch:
         """The crops of one training step of one process."""
         draws = np.random.default_rng([self.seed, step, rank]).random((self.batch_size, 2))
-        units = np.zeros((self.batch_size, self.context), np.int64)
-        targets = np.full_like(units, NOT_SCORED)
+        codes = np.zeros((self.batch_size, len(self.sequences[0]), self.context), np.int64)
+        targets = np.full_like(codes, NOT_SCORED)
         chosen = np.searchsorted(self._bounds, draws[:, 0], side="right")
         for row, (index, place) in enumerate(zip(chosen, draws[:, 1], strict=True)):
             sequence = self.sequences[index]
             before = self.context // 2
-            last = max(0, len(sequence) - self.context)
+            last = max(0, sequence.shape[1] - self.context)
             start = max(0, int(place * (before + last + 1)) - before) if last else 0
-            crop = sequence[start : start + self.context]
+            crop = sequence[:, start : start + self.context]
             read_only = min(LEAD_IN, self.context // 2) if start else 0
-            units[row, : len(crop)] = crop
-            targets[row, read_only : len(crop)] = crop[read_only:]
-        return UnitBatch(torch.from_numpy(units), torch.from_numpy(targets), torch.from_numpy(self.speakers[chosen]))
+            codes[row, :, : crop.shape[1]] = crop
+            targets[row, :, read_only : crop.shape[1]] = crop[:, read_only:]
+        return UnitBatch(torch.from_numpy(codes), torch.from_numpy(targets), torch.from_numpy(self.speakers[chosen]))

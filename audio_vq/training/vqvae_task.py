@@ -9,9 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from audio_vq.audio import write_audio
 from audio_vq.checkpoint import CheckpointInfo
-from audio_vq.codec.decode import SamplingOptions, sample_waveforms
 from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus
@@ -20,10 +18,10 @@ from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.codebook import CodebookSchedule, EncodedPart
 from audio_vq.training.listener import Listener
 from audio_vq.training.prefetch import Prefetch
+from audio_vq.training.spoken import Spoken
 from audio_vq.training.task import PartResult, Validation, device_of
 from audio_vq.units import perplexity, usage, used_units
 
-SAMPLE_SECONDS = 2.0
 BAND_BATCHES = 32  # of the training, from which the gain of bands is found
 USAGE_SECONDS = 300.0  # of validation recordings over which the codebook's use is counted
 
@@ -55,7 +53,9 @@ class VQVAETask:
         self.crops = train_crops
         self.validation_crops = valid_crops.fixed(train.validation_crops)
         self.validation = self.listener.heard(self.validation_crops)
-        self.seconds_per_step = train_crops.batch_size * train.crop_length / config.sample_rate
+        self.spoken = Spoken(corpus, self.listener, self.validation_crops.utterance)
+        self.temperature = 1.0  # at which the model speaks by default
+        self.seconds_per_step = train_crops.batch_size * (train.spoken_length or train.crop_length) / config.sample_rate
         self.codebook = CodebookSchedule(config.quantizer, self.heard, seed)
         self._prefetch = Prefetch(self.heard)
         self.fit_bands(self.network)
@@ -130,11 +130,18 @@ class VQVAETask:
             "perplexity": round(float(np.mean([perplexity(group) for group in counts])), 3),
             "used_units": min(used_units(group) for group in counts),
         }
+        heard = self.read_aloud(averaged)
         return Validation(
-            record={"valid": valid, "quantized": quantized, **codebook, "codebook_size": counts.shape[1]},
+            record={"valid": valid, "quantized": quantized, **codebook, "codebook_size": counts.shape[1], **heard},
             value=valid["bits_true"] if quantized else None,
-            scalars={**scalars(valid), **{f"units/{key}": value for key, value in codebook.items()}},
+            scalars={**scalars(valid), **{f"units/{key}": value for key, value in codebook.items()}, **heard},
         )
+
+    def read_aloud(self, averaged: Any) -> dict[str, float]:
+        """How near the model's own speech comes to recordings, and at which temperature: its default from now on."""
+        reading = self.spoken.reading(averaged)
+        self.temperature = reading.temperature
+        return {"log_mel_db": round(reading.log_mel_db, 3), "temperature": reading.temperature}
 
     @torch.no_grad()
     def conditioning_bits(self, averaged: Any, **options: bool) -> dict[str, Any]:
@@ -157,23 +164,9 @@ class VQVAETask:
                 seconds += length / self.corpus.sample_rate
         return counts
 
-    @torch.no_grad()
     def write_samples(self, averaged: Any, folder: Path) -> None:
         """Two validation utterances: original, reconstruction, conversion to another speaker."""
-        rate, speakers = self.corpus.sample_rate, self.corpus.speakers
-        utterances = self.validation_crops.utterance
-        for index in sorted({utterances[0], utterances[-1]}):
-            utterance = self.corpus.utterances[index]
-            length = min(int(SAMPLE_SECONDS * rate), utterance.num_samples)
-            length -= length % averaged.hop_length
-            heard = self.listener.whole(utterance, length)
-            latents = averaged.read(heard.to(device_of(averaged)))
-            own = speakers.index(utterance.speaker)
-            voices = sorted({own, (own + 1) % len(speakers)})  # one, where there is nobody else
-            decoded = sample_waveforms(averaged.wavenet, latents.expand(len(voices), -1, -1), voices, SamplingOptions())
-            write_audio(folder / f"{utterance.id}_original.wav", heard.waveform[0].numpy(), rate)
-            for voice, audio in zip(voices, decoded, strict=True):
-                write_audio(folder / f"{utterance.id}_to_{speakers[voice]}.wav", audio, rate)
+        self.spoken.write(averaged, folder, self.temperature)
 
     def info(self, record: dict[str, Any]) -> CheckpointInfo:
         corpus = self.corpus
@@ -186,6 +179,9 @@ class VQVAETask:
                 "hours": round(corpus.hours, 4),
                 "speakers": len(corpus.speakers),
                 "loudness_db": corpus.header.settings.get("loudness_db"),
+                "voices": {name: corpus.header.speaker_info.get(name, {}) for name in corpus.speakers},
+                "temperature": record.get("temperature", self.temperature),
+                **self.listener.description(),
             },
             training=record,
         )

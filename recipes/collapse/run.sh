@@ -9,7 +9,7 @@
 # zero over as much of the budget as the quantiser of model=small lies idle at the beginning.
 #
 # --encoder NAME       raw: strided convolutions on the waveform, 250 latents per second, as in the paper;
-#                      filterbank: that of model=small, which hears speech from the first step on, 50     (raw)
+#                      filterbank: a learned filterbank, which hears speech from the first step on, 50    (raw)
 # --data DIR           a prepared corpus; without it, synthetic speech
 # --work DIR           everything is written here                    (work/collapse)
 # --minutes N          training of each model                        (6)
@@ -28,10 +28,17 @@ parse_options "encoder data work minutes seeds speakers utterances from set" "$@
 [ -z "$data" ] || [ -d "$data" ] || { echo "--data $data: no such folder" >&2; exit 2; }
 [[ $seeds =~ ^[1-9][0-9]*$ ]] || { echo "--seeds $seeds: expected a number from 1" >&2; exit 2; }
 
+# the paper's decoder, over the waveform itself: nothing but latents and speaker tells it what to say
+decoder_settings=(
+  model.pitch=0 model.encoder.centred=false model.quantizer.groups=1 model.wavenet.bands=1 model.wavenet.layers=10
+  model.wavenet.dilation_cycle=10 model.wavenet.residual_channels=32 model.wavenet.skip_channels=64
+  model.wavenet.conditioning_channels=0 model.wavenet.spectrum_weight=0 train.warp=0 train.equaliser_db=0
+  train.batch_size=4 train.crop_length=10240 train.spoken_length=0)
 case $encoder in
   raw) encoder_settings=(
-    model.encoder.filterbank=0 "model.encoder.strides=[4,4,4]" train.encoder_rate_scale=1 train.learning_rate=2e-3) ;;
-  filterbank) encoder_settings=() ;;
+    model.encoder.filterbank=0 "model.encoder.strides=[4,4,4]" train.learning_rate=2e-3) ;;
+  filterbank) encoder_settings=(
+    "model.encoder.strides=[2]" train.encoder_rate_scale=0.2 train.filterbank_rate_scale=0.01 train.learning_rate=5e-3) ;;
   *) echo "--encoder $encoder: expected raw or filterbank" >&2; exit 2 ;;
 esac
 
@@ -58,7 +65,7 @@ for ((seed = 0; seed < seeds; seed++)); do
     run=$work/$kind-$seed
     # shellcheck disable=SC2086 - one setting per word
     stage --continues "$kind-$seed" "$run" \
-      audio-vq train data="$data" run="$run" model=small "${encoder_settings[@]}" ${model[$kind]} seed="$seed" \
+      audio-vq train data="$data" run="$run" model=small "${decoder_settings[@]}" "${encoder_settings[@]}" ${model[$kind]} seed="$seed" \
       train.minutes="$minutes" train.validations=16 "${settings[@]}"
   done
 done

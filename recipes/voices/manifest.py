@@ -2,7 +2,8 @@
 
 python recipes/voices/manifest.py FOLDER... > manifest.csv
 
-Sentences without a text, which several speakers say (the Voice Conversion Challenge's), are known by their files' names.
+`voices.csv` beside this file tells of speakers.
+Sentences without a text that several speakers say (the Voice Conversion Challenge's) are known by their files' names.
 """
 
 import csv
@@ -10,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-COLUMNS = ("path", "speaker", "text", "sentence")
+COLUMNS = ("path", "speaker", "text", "sentence", "gender", "corpus")
+VOICES = Path(__file__).with_name("voices.csv")
 
 
 def listed(folder: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -30,10 +32,14 @@ def in_vctk_layout(folder: Path) -> Iterator[tuple[str, str, str, str]]:
 def main() -> None:
     table = csv.writer(sys.stdout)
     table.writerow(COLUMNS)
+    with VOICES.open(encoding="utf-8", newline="") as file:
+        voices = {row["speaker"]: row for row in csv.DictReader(file)}
     for name in sys.argv[1:]:
         folder = Path(name)
         found = listed(folder) if (folder / "manifest.csv").is_file() else in_vctk_layout(folder)
-        table.writerows(found)
+        for row in found:
+            about = voices.get(row[1], {})
+            table.writerow([*row, about.get("gender", ""), about.get("corpus", "")])
 
 
 if __name__ == "__main__":

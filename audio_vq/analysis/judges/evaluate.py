@@ -1,97 +1,32 @@
 """Conversions judged by independent models, beside what real recordings get."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from audio_vq.analysis.alignment.lexicon import spoken_words
+from audio_vq.analysis.judges.clips import ClipFolder, asked_contour, make_clips, maker_of, read_clip
+from audio_vq.analysis.judges.distortion import distortion_figures
 from audio_vq.analysis.judges.pairs import Pair, Pairs, long_enough
 from audio_vq.analysis.judges.panel import Clip, Impression, Panel, hear
-from audio_vq.analysis.judges.scores import CONDITIONS, Comparison, SpeakerReference, score, semitones, summarise
-from audio_vq.audio import read_audio, write_audio
-from audio_vq.codec.conversion import Conversion, convert_all
+from audio_vq.analysis.judges.scores import (
+    CONDITIONS,
+    Comparison,
+    SpeakerReference,
+    pitch_figures,
+    score,
+    semitones,
+    summarise,
+)
 from audio_vq.codec.drawing import SamplingOptions
-from audio_vq.data.prepared import PreparedCorpus, Utterance, corpus_sources
-from audio_vq.errors import UserError
+from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.pretrained import VQVAE
-from audio_vq.progress import progress_bar
 
 REFERENCES = 12  # training recordings per speaker that stand for the voice
 JUDGED = "judged.jsonl"  # in the folder of clips: what judges heard
-MADE_BY = "made_by.txt"  # there too: which model and settings made the clips
-
-
-@dataclass(frozen=True)
-class ClipFolder:
-    """The wav files of an evaluation: conversions and, to listen to beside them, recordings."""
-
-    folder: Path
-
-    def converted(self, utterance: Utterance, speaker: str) -> Path:
-        return self.folder / utterance.speaker / f"{utterance.id}_to_{speaker}.wav"
-
-    def recording(self, utterance: Utterance) -> Path:
-        return self.folder / utterance.speaker / f"{utterance.id}.wav"
-
-    def claim(self, maker: str) -> None:
-        """Raises UserError where another maker's clips lie here."""
-        mark = self.folder / MADE_BY
-        if mark.is_file() and mark.read_bytes() != maker.encode():
-            raise UserError(
-                f"{self.folder} holds conversions of another model, corpus or setting; give --force, or another --out"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(maker, encoding="utf-8")
-
-
-def forget(out: Path) -> None:
-    """Take away what an earlier evaluation left in `out`."""
-    (out / "conversion.json").unlink(missing_ok=True)
-    if (out / "clips" / MADE_BY).is_file():
-        shutil.rmtree(out / "clips")
-
-
-def maker_of(model: VQVAE, corpus: PreparedCorpus, options: SamplingOptions) -> str:
-    """Names what a conversion depends on beside its recording and voice."""
-    digest = blake2b(digest_size=16)
-    for tensor in model.network.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    digest.update(repr((corpus.header.to_json(), options, model.codec.precision, str(model.device))).encode())
-    return digest.hexdigest()
-
-
-def make_clips(
-    model: VQVAE, corpus: PreparedCorpus, pairs: Sequence[Pair], clips: ClipFolder, options: SamplingOptions
-) -> None:
-    """Write what is missing: each source in the voices of its pairs and in its own, and the recordings themselves."""
-    voices: dict[Utterance, dict[str, None]] = {}
-    for pair in pairs:
-        own = (pair.source.speaker,) if pair.source.speaker in model.speakers else ()
-        voices.setdefault(pair.source, {}).update(dict.fromkeys((pair.target, *own)))
-        for utterance in (pair.source, pair.real_target):
-            if utterance and not clips.recording(utterance).exists():
-                write_audio(clips.recording(utterance), corpus.waveform(utterance), corpus.sample_rate)
-    missing = {
-        each: tuple(name for name in names if not clips.converted(each, name).exists())
-        for each, names in voices.items()
-    }
-    todo = [each for each, names in missing.items() if names]
-    total = sum(map(len, voices.values()))
-    left = sum(map(len, missing.values()))
-    wanted = [
-        Conversion(source, tuple(model.speaker_index(name) for name in missing[each]))
-        for each, source in zip(todo, corpus_sources(corpus, todo), strict=True)
-    ]
-    with progress_bar("converting", total=total, completed=total - left) as bar:
-        for made in convert_all(model.codec, wanted, options):
-            clip = clips.converted(todo[made.conversion], model.speakers[made.speaker])
-            write_audio(clip, made.waveform, model.sample_rate)
-            bar.advance()
 
 
 def evaluate(
@@ -111,11 +46,13 @@ def evaluate(
         for speaker, recordings in references.items()
     }
     others = zip(
-        _other_texts([pair.source.text for pair in chosen.pairs]),
-        _other_texts([pair.real_target.text if pair.real_target else None for pair in chosen.pairs]),
+        _other_texts([_text(pair.source) for pair in chosen.pairs]),
+        _other_texts([_text(pair.real_target) for pair in chosen.pairs]),
         strict=True,
     )
-    scored = [_PairScores(pair, clips, heard, voices, other) for pair, other in zip(chosen.pairs, others, strict=True)]
+    scored = [
+        _PairScores(pair, clips, corpus, heard, voices, other) for pair, other in zip(chosen.pairs, others, strict=True)
+    ]
     conditions = {}
     for condition in CONDITIONS:
         ratios = [each.figures[condition] for each in scored if condition in each.figures]
@@ -125,23 +62,35 @@ def evaluate(
         "pairs": len(chosen.pairs),
         "source_recordings": len({pair.source for pair in chosen.pairs}),
         "source_speakers": sorted({pair.source.speaker for pair in chosen.pairs}),
+        "unknown_source_speakers": sorted({pair.source.speaker for pair in chosen.pairs} - set(model.speakers)),
         "target_speakers": sorted({pair.target for pair in chosen.pairs}),
-        "skipped": {
-            "recordings_without_text": chosen.without_text,
-            "recordings_too_short": chosen.too_short,
-            "pairs_without_reconstruction": sum("reconstructed" not in each.figures for each in scored),
-            "pairs_without_real_target": sum("real_target" not in each.figures for each in scored),
-        },
+        "skipped": _skipped(chosen, scored),
         "references_per_speaker": {name: len(recordings) for name, recordings in references.items()},
         "judges": dict(panel.versions),
         "clips": [each.to_json(out) for each in scored],
     }
 
 
-def _other_texts(texts: Sequence[str | None]) -> list[str | None]:
-    """For each the next one that says something else; None where all say the same."""
+def _skipped(chosen: Pairs, scored: "Sequence[_PairScores]") -> dict[str, int]:
+    """What did not take part, or not in every figure."""
+    return {
+        "recordings_too_short": chosen.too_short,
+        "pairs_without_transcript": sum(not _text(pair.source) for pair in chosen.pairs),
+        "pairs_without_reconstruction": sum("reconstructed" not in each.figures for each in scored),
+        "pairs_without_real_target": sum("real_target" not in each.figures for each in scored),
+        "pairs_without_parallel_sentence": sum(pair.parallel is None for pair in chosen.pairs),
+    }
+
+
+def _text(utterance: Utterance | None) -> str:
+    """What is said; empty where no word of it is known."""
+    return utterance.text or "" if utterance and spoken_words(utterance.text or "") else ""
+
+
+def _other_texts(texts: Sequence[str]) -> list[str]:
+    """For each the next one that says something else; empty where it is empty itself, or all say the same."""
     turned = [[*texts[number:], *texts[:number]] for number in range(len(texts))]
-    return [next((other for other in each if other and other != each[0]), None) for each in turned]
+    return [next((other for other in each if each[0] and other not in ("", each[0])), "") for each in turned]
 
 
 def _name(utterance: Utterance) -> str:
@@ -163,31 +112,15 @@ def _clips(
     corpus: PreparedCorpus, pairs: Sequence[Pair], clips: ClipFolder, references: Mapping[str, Sequence[Utterance]]
 ) -> dict[str, Callable[[], Clip]]:
     """Everything to be judged, read when its turn comes."""
-    files = [file for pair in pairs for file in condition_files(pair, clips).values()]
-    wanted: dict[str, Callable[[], Clip]] = {str(file): partial(_read_clip, file) for file in files}
+    files = [file for pair in pairs for file in clips.of_pair(pair).values()]
+    wanted: dict[str, Callable[[], Clip]] = {str(file): partial(read_clip, file) for file in files}
     for utterance in (each for recordings in references.values() for each in recordings):
         wanted[f"reference {_name(utterance)}"] = partial(_read_reference, corpus, utterance)
     return wanted
 
 
-def _read_clip(file: Path) -> Clip:
-    audio = read_audio(file)
-    return Clip(audio.waveform, audio.sample_rate)
-
-
 def _read_reference(corpus: PreparedCorpus, utterance: Utterance) -> Clip:
     return Clip(corpus.waveform(utterance), corpus.sample_rate, reference=True)
-
-
-def condition_files(pair: Pair, clips: ClipFolder) -> dict[str, Path]:
-    """The clip of each condition that this pair has."""
-    source, own = pair.source, clips.converted(pair.source, pair.source.speaker)
-    files = {"converted": clips.converted(source, pair.target)}
-    if own.exists():  # the model speaks in the source's voice
-        files["reconstructed"] = own
-    if pair.real_target:
-        files["real_target"] = clips.recording(pair.real_target)
-    return files | {"real_source": clips.recording(source)}
 
 
 class _PairScores:
@@ -197,12 +130,13 @@ class _PairScores:
         self,
         pair: Pair,
         clips: ClipFolder,
+        corpus: PreparedCorpus,
         heard: Mapping[str, Impression],
         voices: Mapping[str, SpeakerReference],
-        other_texts: tuple[str | None, str | None],  # than the source's and than the real target's
+        other_texts: tuple[str, str],  # than the source's and than the real target's
     ) -> None:
         self.pair = pair
-        self.files = condition_files(pair, clips)
+        self.files = clips.of_pair(pair)
         self.heard = {condition: heard[str(file)] for condition, file in self.files.items()}
         source, target = voices[pair.source.speaker], voices[pair.target]
         real_target = pair.real_target or pair.source
@@ -210,13 +144,14 @@ class _PairScores:
         moved = contour + target.median_semitones() - source.median_semitones()
         flat = np.array([target.median_semitones()])
         expected = {"converted": moved, "reconstructed": contour, "real_target": flat, "real_source": moved}
-        texts = {"real_target": real_target.text or ""}
-        excluded = (_name(pair.source), _name(real_target))
+        texts = {"real_target": _text(real_target)}
+        excluded = tuple(_name(each) for each in (pair.source, pair.real_target, pair.parallel) if each)
+        distances = distortion_figures(corpus, pair, self.files)
         self.figures = {
             condition: score(
                 Comparison(
                     impression=impression,
-                    text=texts.get(condition, pair.source.text or ""),
+                    text=texts.get(condition, _text(pair.source)),
                     other_text=other_texts[condition == "real_target"],
                     source=source,
                     target=target,
@@ -224,6 +159,8 @@ class _PairScores:
                     expected=expected[condition],
                 )
             )
+            | pitch_figures(impression.f0, asked_contour(self.files[condition]))
+            | distances[condition]
             for condition, impression in self.heard.items()
         }
         self.recordings = {
@@ -235,6 +172,8 @@ class _PairScores:
             "source": _name(self.pair.source),
             "target": self.pair.target,
             "text": self.pair.source.text,
+            "parallel": _name(self.pair.parallel) if self.pair.parallel else None,
+            "parallel_split": self.pair.parallel.split if self.pair.parallel else None,
             "real_target_text": self.pair.real_target.text if self.pair.real_target else None,
             "files": {condition: file.relative_to(out).as_posix() for condition, file in self.files.items()},
             "heard": {condition: impression.words for condition, impression in self.heard.items()},

@@ -12,6 +12,7 @@ import numpy as np
 
 from audio_vq.analysis.alignment.lexicon import spoken_words
 from audio_vq.analysis.judges.panel import Impression
+from audio_vq.audio import PITCH_HOP_SECONDS, Waveform, fundamental_frequency
 
 CONDITIONS = {
     "converted": "the source recording in the target's voice",
@@ -38,6 +39,17 @@ FIGURES = {
     "target's median: what a voice without melody scores.",
     "voicing_agreement": "Frames voiced in both the clip and the source, over frames voiced in either. Not defined for "
     "real_target, whose text is another.",
+    "asked_pitch_error_semitones": "Median over frames voiced in both of the distance between the F0 of the clip and "
+    "the contour that its model was asked for, at most 12, then mean over clips; 12 where no frame is voiced in both. "
+    "Only models with pitch are asked for one.",
+    "asked_voicing_agreement": "Frames voiced in both the clip and the contour asked for, over frames voiced in "
+    "either.",
+    "mel_cepstral_distortion": "Distance in dB between 13 mel cepstra, without the 0th, of the speech of the clip and "
+    "of the target's own recording of the same sentence, aligned by dynamic time warping; only where the corpus has "
+    "one. The model may have been trained on that recording: here it is only what is measured against. "
+    "`reconstructed` is held against the recording it was made of: what units and decoder cost. real_source is what "
+    "leaving the voice alone scores. Where neither recording has a text, those of one name say the same sentence.",
+    "mel_cepstral_distortion_shuffled": "The same to a recording of the target that says something else: chance.",
 }
 MARK_NAMES = ("sig", "bak", "ovrl")
 OCTAVE = 12.0  # semitones
@@ -45,6 +57,22 @@ BOOTSTRAP_RESAMPLES = 1000
 
 Ratio = tuple[float, float]  # numerator, denominator; the denominator is 0 where there is nothing to measure
 NOTHING: Ratio = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Contour:
+    """F0 that a clip should have: frame i from i / frames_per_second on."""
+
+    hertz: np.ndarray  # (frames,), 0 where unvoiced
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class PitchAgreement:
+    """How well a clip keeps to a contour."""
+
+    error_semitones: float  # median over frames voiced in both; NaN where there are none
+    voiced_alike: float  # frames voiced in both over frames voiced in either; 1 where neither has a voice
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +100,8 @@ class Comparison:
     """A clip of a condition, and what it is compared to."""
 
     impression: Impression
-    text: str  # its transcript
-    other_text: str | None  # that of another clip, if there is one
+    text: str  # its transcript; empty where it is not known
+    other_text: str  # that of another clip; empty where there is none
     source: SpeakerReference
     target: SpeakerReference
     excluded: tuple[str, ...]  # reference recordings that are heard in the comparison
@@ -93,11 +121,44 @@ def score(heard: Comparison) -> dict[str, Ratio]:
         "source_similarity": to_source,
         "target_preferred": (float(to_target[0] > to_source[0]) * both, both),
         "character_error_rate": _character_errors(heard.text, impression.words),
-        "character_error_rate_shuffled": _character_errors(heard.other_text or "", impression.words),
+        "character_error_rate_shuffled": _character_errors(heard.other_text, impression.words),
         "f0_median_error_semitones": _f0_error(impression.f0, heard.expected),
         "voicing_agreement": _voicing_agreement(impression.f0, heard.expected),
     }
     return figures | {f"dnsmos.{name}": (getattr(impression.marks, name), 1.0) for name in MARK_NAMES}
+
+
+def pitch_figures(f0: np.ndarray, wanted: Contour | None) -> dict[str, Ratio]:
+    """The figures of a clip that was asked for a contour; `f0` in Hz every 10 ms, NaN where unvoiced."""
+    if wanted is None:
+        return {"asked_pitch_error_semitones": NOTHING, "asked_voicing_agreement": NOTHING}
+    agreement = _agreement(f0, wanted)
+    error = OCTAVE if np.isnan(agreement.error_semitones) else min(OCTAVE, agreement.error_semitones)
+    return {
+        "asked_pitch_error_semitones": (error, 1.0),
+        "asked_voicing_agreement": (agreement.voiced_alike, 1.0),
+    }
+
+
+def pitch_agreement(waveform: Waveform, sample_rate: int, wanted: Contour) -> PitchAgreement:
+    """How well a waveform `(time,)` keeps to a contour, as pYIN hears it; frames beyond either's end do not count."""
+    return _agreement(fundamental_frequency(waveform, sample_rate), wanted)
+
+
+def _agreement(f0: np.ndarray, wanted: Contour) -> PitchAgreement:
+    times = np.arange(len(f0)) * PITCH_HOP_SECONDS
+    frames = np.floor(times * wanted.frames_per_second + 1e-6).astype(np.int64)  # 0.29 * 100 is a little below 29
+    inside = frames < len(wanted.hertz)
+    heard, frames = f0[inside], frames[inside]
+    asked = wanted.hertz[frames] > 0
+    clip = ~np.isnan(heard)
+    both, either = asked & clip, asked | clip
+    centres = (np.flatnonzero(wanted.hertz > 0) + 0.5) / wanted.frames_per_second
+    error = np.nan
+    if both.any():  # between the centres of frames the contour is a line
+        line = np.interp(times[inside][both], centres, semitones(wanted.hertz[wanted.hertz > 0]))
+        error = float(np.median(np.abs(semitones(heard[both]) - line)))
+    return PitchAgreement(error, float(both.sum() / either.sum()) if either.any() else 1.0)
 
 
 def summarise(clips: Sequence[Mapping[str, Ratio]], recordings: Sequence[str], *, seed: int) -> dict[str, Any]:

@@ -43,24 +43,6 @@ class AbxErrors:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class AbxScores:
-    """ABX of the units, as distances between their codebook vectors, beside other representations."""
-
-    units: AbxErrors
-    others: dict[str, AbxErrors]  # latents, mfcc_kmeans, random_units
-    utterances: int  # measured on
-    speakers: int
-    tokens: int  # triphones compared
-    contexts: int
-    measured_on: str  # for people
-
-    def figures(self) -> dict[str, Any]:
-        """The contract's `abx`."""
-        counts = {name: getattr(self, name) for name in ("utterances", "speakers", "tokens", "contexts", "measured_on")}
-        return self.units.figures() | {"from_latents": self.others["latents"].figures()} | counts
-
-
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Errors of cells; the groups' numbers are those of `Triphones`."""

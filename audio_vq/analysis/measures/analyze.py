@@ -1,33 +1,30 @@
 """What a model's units say: measured on a prepared corpus with phone alignments."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from audio_vq import units as unit_statistics
-from audio_vq.analysis.measures.abx import AbxScores, abx_of_nothing, abx_of_units, abx_of_vectors
-from audio_vq.analysis.measures.baselines import MfccKmeans, Side, fit_mfcc_kmeans, score_baselines
+from audio_vq.analysis.measures.abx_scores import AbxScores, score_abx
+from audio_vq.analysis.measures.baselines import MfccKmeans, fit_mfcc_kmeans, score_baselines
+from audio_vq.analysis.measures.conditioning import latents_used
 from audio_vq.analysis.measures.coverage import Coverages, check_coverage
-from audio_vq.analysis.measures.encoded import EncodedUtterance, encode_utterances, label
-from audio_vq.analysis.measures.phones import PhoneScores, score_phones
+from audio_vq.analysis.measures.encoded import EncodedUtterance, combinations, encode_utterances, phones_of
+from audio_vq.analysis.measures.groups import GroupScores, PitchUse, score_changes
+from audio_vq.analysis.measures.phones import PhoneScores
 from audio_vq.analysis.measures.rates import UnitRates, log_mel_distance, prior_rate, run_statistics, unigram_rate
-from audio_vq.analysis.measures.segments import BoundaryScores, score_boundaries, utterance_boundaries
+from audio_vq.analysis.measures.reading import Side, Sides, counted, read_code
+from audio_vq.analysis.measures.segments import BoundaryScores
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
-from audio_vq.analysis.measures.triphones import AlignedFrames, comparable, find_triphones
-from audio_vq.data.crops import CropSampler
-from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.progress import progress_bar
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
     from audio_vq.unit_prior import UnitPrior
 
-CROP_SECONDS = 0.64
-CROPS = 32
 MOST_HOURS = 2.0  # of mapping and of scored utterances each; a seed draws them where there are more
 
 
@@ -35,36 +32,50 @@ MOST_HOURS = 2.0  # of mapping and of scored utterances each; a seed draws them 
 class Analysis:
     """Everything measured; `metrics()` is the contract's metrics.json.
 
-    Its keys, each explained where its class is defined: `phones` and `baselines` in phones.py and baselines.py,
-    `coverage`, `segments`, `abx` and `rates` in the files of these names, `speaker_leakage` in speakers.py.
+    Its keys, each explained where its class is defined: `phones` and `baselines` in reading.py and baselines.py,
+    `coverage`, `segments` and `rates` in the files of these names, `groups` and `pitch` in groups.py, `abx` in
+    abx_scores.py, `speaker_leakage` in speakers.py. What is not in `groups` is of all groups together.
     """
 
     selection: Selection
     coverage: Coverages
     unit_rate_hz: float
     hop_length: int
-    counts: np.ndarray  # (codebook_size,) use of each unit in the chosen split
+    groups: tuple[GroupScores, ...]  # of each group alone
+    pitch: PitchUse | None  # None: the model has no pitch
     scored: tuple[EncodedUtterance, ...]  # with an alignment, all
     phones: PhoneScores
-    baselines: dict[str, PhoneScores]  # mfcc_kmeans, random_units; latent_probe, unit_probe
+    baselines: dict[str, PhoneScores]  # see baselines.py
     segments: BoundaryScores
     kmeans_segments: BoundaryScores
-    kmeans_counts: np.ndarray  # (codebook_size,) use of each centre in the scored utterances
+    kmeans_counts: np.ndarray  # (groups, K) use of each centre in the scored utterances
     latents_used: dict[str, float | None] | None  # None: no speaker of the split is known to the model
     abx: AbxScores
     speaker_leakage: SpeakerLeakage | None  # None: there are no two speakers with enough utterances
     rates: UnitRates
 
+    @property
+    def codebook_size(self) -> int:
+        return len(self.groups[0].counts)
+
+    @property
+    def counts(self) -> tuple[np.ndarray, ...]:
+        """Use of each value of each track."""
+        pitch = (self.pitch.counts,) if self.pitch else ()
+        return (*(group.counts for group in self.groups), *pitch)
+
     def metrics(self) -> dict[str, Any]:
         skipped = len(self.selection.chosen) - len(self.selection.scored)
+        read_by = "counting" if len(self.groups) == 1 else "probe"
         return {
             "unit_rate_hz": self.unit_rate_hz,
-            "codebook_size": len(self.counts),
-            "used_units": unit_statistics.used_units(self.counts),
-            "perplexity": unit_statistics.perplexity(self.counts),
-            "bits_per_second": unit_statistics.bits_per_second(len(self.counts), self.unit_rate_hz),
-            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.counts, self.unit_rate_hz),
-            "phones": self.phones.figures() | {"skipped_utterances": skipped},
+            "codebook_size": self.codebook_size,
+            **_use([group.counts for group in self.groups]),
+            "bits_per_second": self.rates.fixed_bits_per_second,
+            "entropy_bits_per_second": _entropy(self.counts, self.unit_rate_hz),
+            "phones": self.phones.figures() | {"read_by": read_by, "skipped_utterances": skipped},
+            "groups": [group.figures(self.unit_rate_hz) for group in self.groups],
+            "pitch": self.pitch and self.pitch.figures(self.unit_rate_hz),
             "coverage": self.coverage.figures(),
             "segments": self.segments.figures(),
             "abx": self.abx.figures(),
@@ -86,10 +97,22 @@ class Analysis:
             return abx
         return abx | {
             "segments": self.kmeans_segments.figures(),
-            "used_units": unit_statistics.used_units(self.kmeans_counts),
-            "perplexity": unit_statistics.perplexity(self.kmeans_counts),
-            "entropy_bits_per_second": unit_statistics.entropy_bits_per_second(self.kmeans_counts, self.unit_rate_hz),
+            **_use(self.kmeans_counts),
+            "entropy_bits_per_second": _entropy(self.kmeans_counts, self.unit_rate_hz),
         }
+
+
+def _use(groups: Iterable[np.ndarray]) -> dict[str, float]:
+    """Of the group that uses fewest, and the mean perplexity."""
+    groups = list(groups)
+    return {
+        "used_units": min(unit_statistics.used_units(counts) for counts in groups),
+        "perplexity": float(np.mean([unit_statistics.perplexity(counts) for counts in groups])),
+    }
+
+
+def _entropy(tracks: Iterable[np.ndarray], unit_rate_hz: float) -> float:
+    return sum(unit_statistics.entropy_bits_per_second(counts, unit_rate_hz) for counts in tracks)
 
 
 def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrior | None" = None) -> Analysis:
@@ -97,40 +120,44 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
 
     `prior`, of this model's units, is for their entropy-coded rate.
     """
-    hop_length, codebook_size = model.hop_length, model.codebook_size
+    codebook, codebook_size = model.codebook, model.codebook_size
     selection = at_most(selection, MOST_HOURS, seed=seed)
     coverage = check_coverage(selection)
     with progress_bar("encoding", total=len(selection.mapping) + len(selection.chosen), completed=0) as bar:
-        mapping = _side(model, encode_utterances(model, selection.mapping_corpus, selection.mapping, bar))
+        mapping = encode_utterances(model, selection.mapping_corpus, selection.mapping, bar)
         chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
-    scored = _side(model, [each for each in chosen if each.alignment is not None])
-    kmeans = fit_mfcc_kmeans(mapping.encoded, codebook_size, seed=seed)
-    kmeans_units = [kmeans.units(each.acoustics.mfcc) for each in scored.encoded]
-    together = _one_corpus(selection, mapping.encoded, chosen)
+    scored = tuple(each for each in chosen if each.alignment is not None)
+    sides = Sides(_side(model, mapping), _side(model, scored))
+    kmeans = fit_mfcc_kmeans(mapping, codebook_size, model.groups, seed=seed)
+    together = _one_corpus(selection, mapping, chosen)
     bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
+    abx = score_abx(scored, together, codebook, kmeans, 1 / model.unit_rate_hz, seed=seed)
+    pitch = [each.pitch for each in chosen if each.pitch is not None]
+    kmeans_units = [kmeans.units_of(each) for each in together]
+    leakage = speaker_leakage(together, kmeans_units, codebook_size, model.pitch_classes, seed=seed)
+    groups = _groups(model, sides, chosen, abx, leakage, seed=seed)
     return Analysis(
         selection=selection,
         coverage=coverage,
         unit_rate_hz=model.unit_rate_hz,
-        hop_length=hop_length,
-        counts=unit_statistics.usage((each.units for each in chosen), codebook_size),
-        scored=scored.encoded,
-        phones=score_phones(mapping.labelled, scored.labelled, codebook_size=codebook_size, seed=seed),
-        baselines=score_baselines(mapping, scored, kmeans, codebook_size, seed=seed),
-        segments=_segments(model, scored.encoded, [each.units for each in scored.encoded]),
-        kmeans_segments=_segments(model, scored.encoded, kmeans_units),
-        kmeans_counts=unit_statistics.usage(kmeans_units, codebook_size),
+        hop_length=model.hop_length,
+        groups=groups,
+        pitch=PitchUse(unit_statistics.usage(pitch, model.pitch_classes)) if pitch else None,
+        scored=scored,
+        phones=read_code(sides, lambda each: each.units, model.groups, codebook_size, seed=seed),
+        baselines=score_baselines(sides, kmeans, codebook_size, seed=seed),
+        segments=score_changes(scored, lambda each: each.units, model.hop_length, model.sample_rate),
+        kmeans_segments=score_changes(scored, kmeans.units_of, model.hop_length, model.sample_rate),
+        kmeans_counts=_kmeans_use(kmeans, scored),
         latents_used=bits,
-        abx=_abx(model, scored.encoded, together, kmeans, seed=seed),
-        speaker_leakage=speaker_leakage(
-            together, [kmeans.units(each.acoustics.mfcc) for each in together], codebook_size, seed=seed
-        ),
-        rates=_rates(model, selection, (mapping.encoded, chosen), bits, prior, seed=seed),
+        abx=abx,
+        speaker_leakage=leakage,
+        rates=_rates(model, selection, (mapping, chosen), bits, prior, seed=seed),
     )
 
 
-def _side(model: "VQVAE", encoded: Sequence[EncodedUtterance]) -> Side:
-    return Side(tuple(encoded), tuple(label(each, model.hop_length, model.sample_rate) for each in encoded))
+def _side(model: "VQVAE", encoded: tuple[EncodedUtterance, ...]) -> Side:
+    return Side(encoded, tuple(phones_of(each, model.hop_length, model.sample_rate) for each in encoded))
 
 
 def _one_corpus(
@@ -141,53 +168,31 @@ def _one_corpus(
     return [*chosen, *(mapping if same else ())]
 
 
-def _segments(model: "VQVAE", scored: Iterable[EncodedUtterance], units: Iterable[np.ndarray]) -> BoundaryScores:
-    return score_boundaries(
-        utterance_boundaries(
-            its_units,
-            each.alignment,
-            hop_length=model.hop_length,
-            num_samples=each.utterance.num_samples,
-            sample_rate=model.sample_rate,
-            offset_seconds=each.utterance.offset_seconds,
-        )
-        for each, its_units in zip(scored, units, strict=True)
-        if each.alignment is not None
-    )
+def _kmeans_use(kmeans: MfccKmeans, scored: Sequence[EncodedUtterance]) -> np.ndarray:
+    units = np.concatenate([kmeans.units_of(each) for each in scored], axis=1)
+    return np.stack([unit_statistics.usage([row], kmeans.centres.shape[1]) for row in units])
 
 
-def _abx(
+def _groups(
     model: "VQVAE",
-    scored: Sequence[EncodedUtterance],
-    together: Sequence[EncodedUtterance],
-    kmeans: MfccKmeans,
+    sides: Sides,
+    chosen: Sequence[EncodedUtterance],
+    abx: AbxScores,
+    leakage: SpeakerLeakage | None,
     *,
     seed: int,
-) -> AbxScores:
-    """On the scored utterances; on all with an alignment where those have but one speaker."""
-    alone = len({each.utterance.speaker for each in scored}) < 2
-    some = [each for each in together if each.alignment is not None] if alone else scored
-    spoken = [
-        AlignedFrames(each.utterance.speaker, each.alignment, each.utterance.offset_seconds, len(each.units))
-        for each in some
-        if each.alignment is not None
-    ]
-    tokens = comparable(find_triphones(spoken, model.hop_length / model.sample_rate), seed=seed)
-    units = np.concatenate([each.units for each in some])
-    kmeans_units = np.concatenate([kmeans.units(each.acoustics.mfcc) for each in some])
-    return AbxScores(
-        units=abx_of_units(tokens, units, model.codebook, seed=seed),
-        others={
-            "latents": abx_of_vectors(tokens, np.concatenate([each.latents for each in some]), seed=seed),
-            "mfcc_kmeans": abx_of_units(tokens, kmeans_units, kmeans.centres, seed=seed),
-            "random_units": abx_of_nothing(tokens, model.codebook, seed=seed),
-        },
-        utterances=len(some),
-        speakers=len(tokens.speakers),
-        tokens=len(tokens),
-        contexts=len(np.unique(tokens.context)),
-        measured_on="scored and mapping utterances (those scored have one speaker)" if alone else "scored utterances",
-    )
+) -> tuple[GroupScores, ...]:
+    def of_group(group: int) -> GroupScores:
+        scored = sides.scored.encoded
+        return GroupScores(
+            counts=unit_statistics.usage((each.units[group] for each in chosen), model.codebook_size),
+            phones=counted(sides, lambda each: each.units[group], model.codebook_size, seed=seed),
+            segments=score_changes(scored, lambda each: each.units[[group]], model.hop_length, model.sample_rate),
+            abx=abx.groups[group],
+            speakers=leakage.groups[group] if leakage else None,
+        )
+
+    return tuple(of_group(group) for group in range(model.groups))
 
 
 def _rates(
@@ -200,38 +205,15 @@ def _rates(
     seed: int,
 ) -> UnitRates:
     (mapping, chosen), rate = encoded, model.unit_rate_hz
-    units = [each.units for each in chosen]
     per_sample = bits["bits_true"] if bits else None
+    tracks = [each.tracks for each in mapping], [each.tracks for each in chosen]
     return UnitRates(
-        fixed_bits_per_second=unit_statistics.bits_per_second(model.codebook_size, rate),
-        unigram=unigram_rate([each.units for each in mapping], units, model.codebook_size, rate),
+        fixed_bits_per_second=model.bits_per_second,
+        unigram=unigram_rate(*tracks, model.track_sizes, rate),
         prior=prior_rate(prior, chosen, rate) if prior else None,
-        runs=run_statistics(units),
+        runs=run_statistics([combinations(each.units) for each in chosen]),
         audio_bits_per_sample=per_sample,
         audio_bits_per_second=None if per_sample is None else per_sample * model.sample_rate,
         mu_law_bits_per_second=8.0 * model.sample_rate,
         log_mel_distance=log_mel_distance(model, selection.scored_corpus.corpus, chosen, seed=seed),
     )
-
-
-def latents_used(
-    model: "VQVAE", corpus: PreparedCorpus, utterances: Sequence[Utterance], *, seed: int
-) -> dict[str, float | None] | None:
-    """Bits per waveform sample under true and under wrong conditions, on crops by speakers the model knows.
-
-    None where the model knows none of the speakers.
-    """
-    known = tuple(each for each in utterances if each.speaker in model.speakers)
-    if not known:
-        return None
-    most = max(each.num_samples for each in known)
-    crop_length = min(round(CROP_SECONDS * model.sample_rate), most) // model.hop_length * model.hop_length
-    if crop_length == 0:
-        return None
-    known_corpus = replace(corpus, utterances=known)
-    crops = CropSampler(known_corpus, "all", crop_length, batch_size=1, seed=seed).fixed(CROPS)
-    speakers = torch.tensor([model.speakers.index(corpus.speakers[index]) for index in crops.speaker])
-    bits = model.conditioning_bits(crops.waveform, speakers)
-    names = ("bits_true", "bits_shuffled", "bits_zero", "bits_wrong_speaker")
-    # None: there is no other speaker, or no other crop
-    return {name: None if getattr(bits, name) is None else float(getattr(bits, name)) for name in names}

@@ -28,14 +28,14 @@ BOOTSTRAP_RESAMPLES = 1000
 class IdealCode:
     """Length of the units under one model of them, −log2 p of each: what an entropy coder would need."""
 
-    bits_per_unit: float  # the model's cross-entropy
+    bits_per_unit: float  # the model's cross-entropy, of all tracks together
     bits_per_second: float
     utterances: int
 
 
 @dataclass(frozen=True)
 class RunLengths:
-    """How long units last before another follows, in units."""
+    """How long units last before another follows, in any group, in units."""
 
     mean: float
     median: float
@@ -57,7 +57,7 @@ class LogMelDistance:
 class UnitRates:
     """The contract's `rates`."""
 
-    fixed_bits_per_second: float  # log2 K at the unit rate
+    fixed_bits_per_second: float  # log2 of each track's size at the unit rate, summed
     unigram: IdealCode  # unit frequencies of the mapping utterances
     prior: IdealCode | None  # None: no prior was given, or it knows no speaker of the split
     runs: RunLengths
@@ -71,12 +71,18 @@ class UnitRates:
 
 
 def unigram_rate(
-    mapping: Sequence[np.ndarray], chosen: Sequence[np.ndarray], codebook_size: int, unit_rate_hz: float
+    mapping: Sequence[np.ndarray], chosen: Sequence[np.ndarray], track_sizes: Sequence[int], unit_rate_hz: float
 ) -> IdealCode:
-    """Units of the chosen utterances under the frequencies of the mapping ones, each unit counted once more."""
-    counts = np.bincount(np.concatenate(mapping), minlength=codebook_size) + 1
-    bits = -np.log2(counts / counts.sum())
-    return _code([bits[units] for units in chosen], unit_rate_hz)
+    """Codes `(tracks, time)` of the chosen utterances under the frequencies of the mapping ones.
+
+    Every value of a track is counted once more than it occurs; the tracks' bits are added.
+    """
+    total = [np.zeros(each.shape[1]) for each in chosen]
+    for track, size in enumerate(track_sizes):
+        counts = np.bincount(np.concatenate([each[track] for each in mapping]), minlength=size) + 1
+        bits = -np.log2(counts / counts.sum())
+        total = [so_far + bits[each[track]] for so_far, each in zip(total, chosen, strict=True)]
+    return _code(total, unit_rate_hz)
 
 
 def prior_rate(prior: "UnitPrior", chosen: Sequence[EncodedUtterance], unit_rate_hz: float) -> IdealCode | None:
@@ -85,7 +91,7 @@ def prior_rate(prior: "UnitPrior", chosen: Sequence[EncodedUtterance], unit_rate
     if not known:
         return None
     speakers = [prior.info.speaker_index(each.utterance.speaker) for each in known]
-    return _code(unit_bits(prior.network, [each.units for each in known], speakers), unit_rate_hz)
+    return _code(unit_bits(prior.network, [each.code for each in known], speakers), unit_rate_hz)
 
 
 def _code(bits: Sequence[np.ndarray], unit_rate_hz: float) -> IdealCode:
@@ -112,7 +118,7 @@ def log_mel_distance(
     order = np.random.default_rng(seed).permutation(len(known))
     some = [known[index] for index in order[:DECODED]]
     num_units = max(1, round(DECODED_SECONDS * model.unit_rate_hz))
-    units = [each.units[:num_units] for each in some]
+    units = [each.code[..., :num_units] for each in some]
     decoded = model.decode_many(units, [each.utterance.speaker for each in some], seed=seed)
     recordings = [corpus.waveform(each.utterance) for each in some]
     distances = np.array([mel_distance_db(*pair, model.sample_rate) for pair in zip(recordings, decoded, strict=True)])

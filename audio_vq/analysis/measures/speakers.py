@@ -6,12 +6,12 @@ probe that has seen no utterance with its sentence.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 from sklearn.model_selection import StratifiedGroupKFold
 
 from audio_vq.analysis.measures.acoustics import mean_and_deviation
@@ -26,29 +26,50 @@ Z95 = 1.959964  # standard deviations, of a normal distribution's middle 95 %
 
 
 @dataclass(frozen=True)
+class NamedSpeakers:
+    """How many utterances were named rightly."""
+
+    accuracy: float
+    ci95: tuple[float, float]  # of the accuracy (Wilson's: a bootstrap says nothing where all are right)
+
+    @classmethod
+    def of(cls, right: np.ndarray) -> "NamedSpeakers":
+        """`right`: `(utterances,)` bool."""
+        return cls(float(right.mean()), wilson_ci95(int(right.sum()), len(right)))
+
+
+@dataclass(frozen=True)
 class SpeakerLeakage:
     """Accuracies on held-out utterances, as many of each speaker."""
 
-    accuracy: float  # from how often each unit occurs in the utterance
-    ci95: tuple[float, float]  # of the accuracy (Wilson's: a bootstrap says nothing where all are right)
+    units: NamedSpeakers  # from how often each unit of each group occurs in the utterance
+    groups: tuple[NamedSpeakers, ...]  # the same from one group's units alone
     chance: float  # 1 / speakers
-    from_unit_bigrams: float  # from how often each pair of units occurs
-    from_mfcc_kmeans: float  # as `accuracy`, of the units of k-means on MFCC
+    from_unit_bigrams: float  # from how often each pair of units that follow each other in a group occurs
+    from_pitch: float | None  # from how often each pitch class occurs; None: the model has no pitch
+    from_mfcc_kmeans: float  # as of the units, of those of k-means on MFCC
     from_latents: float  # from mean and deviation over time
     from_log_mel: float  # from mean and deviation over time
     speakers: int
     utterances: int
 
     def figures(self) -> dict[str, Any]:
-        return asdict(self)
+        """The contract's `speaker_leakage`."""
+        others = {name: value for name, value in vars(self).items() if name not in ("units", "groups")}
+        return asdict(self.units) | others
 
 
 def speaker_leakage(
-    encoded: Sequence[EncodedUtterance], kmeans_units: Sequence[np.ndarray], codebook_size: int, *, seed: int
+    encoded: Sequence[EncodedUtterance],
+    kmeans_units: Sequence[np.ndarray],
+    codebook_size: int,
+    pitch_classes: int = 0,
+    *,
+    seed: int,
 ) -> SpeakerLeakage | None:
     """None where fewer than two speakers have `LEAST` utterances, or all say the same sentence.
 
-    `kmeans_units` are of the same utterances.
+    `kmeans_units` `(groups, num_units)` are of the same utterances. `pitch_classes`: 0 of models without pitch.
     """
     chosen = _balanced([each.utterance.speaker for each in encoded], seed=seed)
     if not len(chosen):
@@ -69,19 +90,33 @@ def speaker_leakage(
             right[held_out] = probe.predict(features[held_out]) == speakers[held_out]
         return right
 
+    def named(sequences: Sequence[np.ndarray]) -> np.ndarray:
+        return correct(_of_groups(frequencies, sequences, codebook_size))
+
     units = [each.units for each in some]
-    from_units = correct(frequencies(units, codebook_size))
+    pitch = [each.pitch for each in some if each.pitch is not None]
+    together = NamedSpeakers.of(named(units))
+    alone = [NamedSpeakers.of(named([each[[group]] for each in units])) for group in range(len(units[0]))]
     return SpeakerLeakage(
-        accuracy=float(from_units.mean()),
-        ci95=wilson_ci95(int(from_units.sum()), len(some)),
+        units=together,
+        groups=tuple(alone),
         chance=1 / len(np.unique(speakers)),
-        from_unit_bigrams=float(correct(bigram_frequencies(units, codebook_size)).mean()),
-        from_mfcc_kmeans=float(correct(frequencies([kmeans_units[i] for i in chosen], codebook_size)).mean()),
+        from_unit_bigrams=float(correct(_of_groups(bigram_frequencies, units, codebook_size)).mean()),
+        from_pitch=float(correct(frequencies(pitch, pitch_classes)).mean()) if pitch else None,
+        from_mfcc_kmeans=float(named([kmeans_units[i] for i in chosen]).mean()),
         from_latents=float(correct(np.stack([mean_and_deviation(each.latents.T) for each in some])).mean()),
         from_log_mel=float(correct(np.stack([each.acoustics.log_mel for each in some])).mean()),
         speakers=len(np.unique(speakers)),
         utterances=len(some),
     )
+
+
+def _of_groups(
+    features: Callable[[Sequence[np.ndarray], int], csr_array], units: Sequence[np.ndarray], codebook_size: int
+) -> csr_array:
+    """Features of every group of units `(groups, num_units)`, side by side."""
+    rows = [[each[group] for each in units] for group in range(len(units[0]))]
+    return hstack([features(row, codebook_size) for row in rows], format="csr")
 
 
 def frequencies(sequences: Sequence[np.ndarray], size: int) -> csr_array:

@@ -1,4 +1,4 @@
-"""The unit atlas: what each unit of the codebook is, in numbers, spectra and stretches of real speech."""
+"""The unit atlas: what each unit of a codebook is, in numbers, spectra and stretches of real speech."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +55,7 @@ class UnitEntry:
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
+    group: int  # whose units these are
     utterances: tuple[EncodedUtterance, ...]
     seconds_per_unit: float
     map: CodebookMap
@@ -66,6 +67,7 @@ class Atlas:
     def to_json(self) -> dict[str, Any]:
         """The content of atlas.json; times in seconds of the prepared utterances."""
         return {
+            "group": self.group,
             "seconds_per_unit": self.seconds_per_unit,
             "map": {"method": self.map.method},
             "mel_hz": [round(hz) for hz in self.mel_hz.tolist()],
@@ -102,27 +104,28 @@ class Atlas:
         return [stretch.utterance, start, end, round(stretch.distance, 4)]
 
 
-def make_atlas(model: "VQVAE", analysis: Analysis, *, seed: int) -> Atlas:
-    """Describe every unit by the scored utterances."""
-    codebook = model.codebook
-    frames = _measure(analysis, codebook)
-    stretches = _stretches(analysis.scored, frames.distances, len(codebook))
+def make_atlas(model: "VQVAE", analysis: Analysis, group: int = 0, *, seed: int) -> Atlas:
+    """Describe every unit of a group by the scored utterances."""
+    codebook, phones = model.codebook[group], analysis.groups[group].phones
+    frames = _measure(analysis, group, codebook)
+    stretches = _stretches([each.units[group] for each in analysis.scored], frames.distances, len(codebook))
     neighbours = nearest_neighbours(codebook, NEIGHBOURS)
     counts = frames.counts
     sample_rate = analysis.selection.scored_corpus.corpus.sample_rate
     return Atlas(
+        group=group,
         utterances=analysis.scored,
         seconds_per_unit=1 / analysis.unit_rate_hz,
         map=map_codebook(codebook, seed=seed),
         mean_log_mel=frames.log_mel_sums.sum(axis=0) / max(1, counts.sum()),
         mel_hz=mel_centres(MEL_BANDS, sample_rate),
-        phones=tuple(phone_order(analysis.phones.phones)),
+        phones=tuple(phone_order(phones.phones)),
         units=tuple(
             UnitEntry(
                 unit=unit,
                 count=int(counts[unit]),
-                phone=analysis.phones.unit_phones[unit],
-                phones=_commonest_phones(analysis.phones.joint[unit], analysis.phones.phones),
+                phone=phones.unit_phones[unit],
+                phones=_commonest_phones(phones.joint[unit], phones.phones),
                 log_mel=frames.log_mel_sums[unit] / counts[unit] if counts[unit] else None,
                 durations=_durations(stretches[unit]),
                 speakers=_speakers(stretches[unit], analysis.scored),
@@ -145,18 +148,18 @@ class _Frames:
     distances: tuple[np.ndarray, ...]  # per utterance: (num_units,) of each latent to its codebook vector
 
 
-def _measure(analysis: Analysis, codebook: np.ndarray) -> _Frames:
+def _measure(analysis: Analysis, group: int, codebook: np.ndarray) -> _Frames:
     corpus = analysis.selection.scored_corpus.corpus
     counts = np.zeros(len(codebook), np.int64)
     sums = np.zeros((len(codebook), MEL_BANDS))
     distances = []
     with progress_bar("atlas", total=len(analysis.scored), completed=0) as bar:
         for each in analysis.scored:
-            waveform = corpus.waveform(each.utterance)
-            spectra = unit_spectra(waveform, corpus.sample_rate, analysis.hop_length, len(each.units))
-            np.add.at(sums, each.units, spectra)
-            counts += np.bincount(each.units, minlength=len(codebook))
-            distances.append(np.linalg.norm(each.latents - codebook[each.units], axis=1))
+            waveform, units = corpus.waveform(each.utterance), each.units[group]
+            spectra = unit_spectra(waveform, corpus.sample_rate, analysis.hop_length, len(units))
+            np.add.at(sums, units, spectra)
+            counts += np.bincount(units, minlength=len(codebook))
+            distances.append(np.linalg.norm(each.latents_of(group) - codebook[units], axis=1))
             bar.advance()
     return _Frames(counts, sums, tuple(distances))
 
@@ -187,12 +190,12 @@ def _mel(hz: float) -> float:
 
 
 def _stretches(
-    scored: Sequence[EncodedUtterance], distances: Sequence[np.ndarray], codebook_size: int
+    scored: Sequence[np.ndarray], distances: Sequence[np.ndarray], codebook_size: int
 ) -> list[list[Stretch]]:
-    """All stretches of each unit, in the order of the corpus."""
+    """All stretches of each unit in the units of scored utterances, in the order of the corpus."""
     found: list[list[Stretch]] = [[] for _ in range(codebook_size)]
-    for index, (each, distance) in enumerate(zip(scored, distances, strict=True)):
-        runs = run_lengths(each.units)
+    for index, (units, distance) in enumerate(zip(scored, distances, strict=True)):
+        runs = run_lengths(units)
         starts = np.cumsum(runs.lengths) - runs.lengths
         nearest = np.minimum.reduceat(distance, starts)
         for unit, start, length, near in zip(runs.units, starts, runs.lengths, nearest, strict=True):

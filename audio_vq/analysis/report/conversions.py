@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_vq.analysis.judges.scores import CONDITIONS, FIGURES
+from audio_vq.analysis.report.judgements import FigureRow, readings, shown_figures
 from audio_vq.analysis.report.templates import page_part, page_template
 from audio_vq.audio import flac_bytes, read_audio
 from audio_vq.errors import UserError
@@ -25,54 +26,6 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """How a figure is written and between which values its plot lies."""
-
-    name: str
-    key: str
-    pattern: str
-    low: float
-    high: float
-    better: str = "higher is better"
-
-
-SCALES = (
-    _Scale("similarity to target", "target_similarity", "{:.2f}", 0, 1),
-    _Scale("similarity to source", "source_similarity", "{:.2f}", 0, 1, "lower is better"),
-    _Scale("nearer to target", "target_preferred", "{:.0%}", 0, 1),
-    _Scale("character error rate", "character_error_rate", "{:.0%}", 0, 1, "lower is better"),
-    _Scale("… against another text", "character_error_rate_shuffled", "{:.0%}", 0, 1, "chance"),
-    _Scale("DNSMOS overall", "dnsmos.ovrl", "{:.2f}", 1, 5),
-    _Scale("DNSMOS signal", "dnsmos.sig", "{:.2f}", 1, 5),
-    _Scale("DNSMOS background", "dnsmos.bak", "{:.2f}", 1, 5),
-    _Scale("F0 error (semitones)", "f0_median_error_semitones", "{:.1f}", 0, 12, "lower is better"),
-    _Scale("voicing agreement", "voicing_agreement", "{:.0%}", 0, 1),
-)
-
-
-@dataclass(frozen=True)
-class FigureCell:
-    """A figure of one condition; places are shares of the plot's width."""
-
-    condition: str
-    value: str
-    interval: str
-    n: int
-    place: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class FigureRow:
-    name: str
-    better: str
-    low: str  # ends of the axis
-    high: str
-    cells: tuple[FigureCell, ...]
-
-
-@dataclass(frozen=True)
 class ClipPlayer:
     condition: str
     heard: str
@@ -83,7 +36,7 @@ class ClipPlayer:
 class PairPlayers:
     source: str
     target: str
-    text: str
+    text: str | None
     real_target_text: str | None
     players: tuple[ClipPlayer, ...]
 
@@ -96,6 +49,7 @@ class EvaluationSection:
     columns: tuple[str, ...]
     conditions: Mapping[str, str]  # name → what it is
     figures: tuple[FigureRow, ...]
+    readings: tuple[str, ...]  # how to read some of them
     definitions: Mapping[str, str]
     embedded: tuple[PairPlayers, ...]
     linked: tuple[PairPlayers, ...]
@@ -106,17 +60,25 @@ def evaluation_section(conversion: Mapping[str, Any], folder: Path) -> Evaluatio
     """From the content of conversion.json, and the folder it lies in, whose clips are read."""
     clips = conversion["clips"]
     return EvaluationSection(
-        summary=f"{conversion['pairs']} pairs of a recording ({conversion['split']} split, "
-        f"{_speakers(conversion['source_speakers'])}) and another voice "
-        f"({_speakers(conversion['target_speakers'])}), judged by models that know nothing of this one. "
-        "Intervals: 95 %, bootstrap over recordings.",
+        summary=_summary(conversion),
         columns=tuple(COLUMNS.values()),
         conditions={COLUMNS[name]: meaning for name, meaning in CONDITIONS.items()},
         figures=shown_figures(conversion),
+        readings=readings(conversion),
         definitions=FIGURES,
         embedded=tuple(_pair_players(clip, folder, embed=True) for clip in _of_different_targets(clips)),
         linked=tuple(_pair_players(clip, folder, embed=False) for clip in clips),
         facts=_facts(conversion),
+    )
+
+
+def _summary(conversion: Mapping[str, Any]) -> str:
+    speakers, unknown = conversion["source_speakers"], conversion["unknown_source_speakers"]
+    return (
+        f"{conversion['pairs']} pairs of a recording ({conversion['split']} split, {_speakers(speakers)}, "
+        f"{len(unknown) or 'none'} of them unknown to the model) and another voice "
+        f"({_speakers(conversion['target_speakers'])}), judged by models that know nothing of this one. "
+        "Intervals: 95 %, bootstrap over recordings."
     )
 
 
@@ -132,36 +94,6 @@ def _of_different_targets(clips: Sequence[Mapping[str, Any]]) -> list[Mapping[st
         ranked.append((turns[clip["target"]], clip))
         turns[clip["target"]] += 1
     return [clip for _, clip in sorted(ranked, key=lambda each: each[0])[:HEARD_PAIRS]]
-
-
-def shown_figures(conversion: Mapping[str, Any]) -> tuple[FigureRow, ...]:
-    """Every figure with its interval, by condition."""
-    return tuple(
-        FigureRow(
-            scale.name,
-            scale.better,
-            scale.pattern.format(scale.low),
-            scale.pattern.format(scale.high),
-            tuple(_cell(scale, name, conversion[name]) for name in CONDITIONS),
-        )
-        for scale in SCALES
-    )
-
-
-def _cell(scale: _Scale, condition: str, figures: Mapping[str, Any]) -> FigureCell:
-    figure: Any = figures
-    for key in scale.key.split("."):
-        figure = figure[key]
-    if figure["value"] is None:
-        return FigureCell(condition, "–", "", 0, None, None, None)
-    low, high = figure["ci95"]
-
-    def place(value: float) -> float:
-        return min(1.0, max(0.0, (value - scale.low) / (scale.high - scale.low)))
-
-    interval = f"({scale.pattern.format(low)} to {scale.pattern.format(high)})"
-    shown = scale.pattern.format(figure["value"])
-    return FigureCell(condition, shown, interval, figure["n"], place(figure["value"]), place(low), place(high))
 
 
 def _pair_players(clip: Mapping[str, Any], folder: Path, *, embed: bool) -> PairPlayers:
@@ -189,6 +121,7 @@ def _facts(conversion: Mapping[str, Any]) -> dict[str, str]:
         "reference recordings per speaker": " to ".join(dict.fromkeys((references[0], references[-1]))),
         "conversions": f"{conversion['checkpoint']}, temperature {conversion['temperature']:g}, "
         f"top-p {conversion['top_p']:g}, seed {conversion['seed']}",
+        "sources": conversion["sources"],
         "corpus": conversion["corpus"],
         "command": conversion["command"],
     }

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from audio_vq.analysis.measures.analyze import Analysis
+from audio_vq.analysis.measures.groups import GroupScores
 from audio_vq.analysis.report import plots, samples, tables
 from audio_vq.analysis.report.atlas import Atlas, make_atlas
 from audio_vq.analysis.report.clips import make_clips
@@ -38,13 +39,21 @@ class Drawing:
 
 
 def write_report(
-    model: "VQVAE", analysis: Analysis, metrics: Mapping[str, Any], facts: Mapping[str, str], out: Path, *, seed: int
+    model: "VQVAE",
+    analysis: Analysis,
+    metrics: Mapping[str, Any],
+    facts: Mapping[str, str],
+    out: Path,
+    group: int = 0,
+    *,
+    seed: int,
 ) -> None:
     """Write `report.html` and `atlas.json`; where `out` holds a conversion.json, the page shows it too.
 
-    `metrics` is the content of metrics.json; `facts` (name → value) end the page, for instance the command.
+    `metrics` is the content of metrics.json; `facts` (name → value) end the page, for instance the command. `group` is
+    the one whose units are drawn one by one.
     """
-    atlas = make_atlas(model, analysis, seed=seed)
+    atlas = make_atlas(model, analysis, group, seed=seed)
     page = render_report(model, analysis, atlas, metrics, facts, seed=seed)
     atomic_write_text(out / "atlas.json", json.dumps(atlas.to_json()) + "\n")
     atomic_write_text(out / "report.html", with_conversion(page, out))
@@ -59,13 +68,15 @@ def render_report(
     *,
     seed: int,
 ) -> str:
-    """The page as HTML."""
-    selection = analysis.selection
+    """The page as HTML; what is drawn of single units is of the atlas's group."""
+    selection, group = analysis.selection, analysis.groups[atlas.group]
+    several = len(analysis.groups) > 1
+    of_group = f" of group {atlas.group}" if several else ""
     corpus = selection.scored_corpus.corpus
     return page_template("report.html.j2").render(
         title=f"What the units of {facts['checkpoint']} say",
-        subtitle=f"{analysis.unit_rate_hz:g} units per second from a codebook of {len(analysis.counts)}, "
-        f"measured on {_split(selection.split)} of {corpus.folder.name}",
+        subtitle=f"{analysis.unit_rate_hz:g} units per second from {_codebooks(analysis)}, measured on "
+        f"{_split(selection.split)} of {corpus.folder.name}",
         synthetic=corpus.header.corpus == "synthetic",
         style=page_part("report.css"),
         scripts=[page_part(name) for name in SCRIPTS],
@@ -75,18 +86,21 @@ def render_report(
         phone_protocol=_phone_protocol(analysis),
         phone_table=tables.phone_table(metrics),
         phone_plot=_phone_plot(metrics),
-        matrix=_draw(plots.draw_unit_phone_matrix(analysis.phones), "matrix", MATRIX_CAPTION),
+        group_table=tables.group_table(metrics) if several else None,
+        of_group=of_group,
+        matrix=_draw(plots.draw_unit_phone_matrix(group.phones), "matrix", MATRIX_CAPTION),
         abx=_abx(metrics),
         speaker_plot=_speaker_plot(metrics),
         rate_table=tables.rate_table(metrics),
         rate_facts=list(tables.rate_facts(metrics)),
-        usage=_usage(analysis),
-        durations=_durations(analysis),
+        pitch_table=tables.pitch_table(metrics),
+        usage=_usage(selection.split, group),
+        durations=_durations(analysis, atlas.group),
         atlas=_embedded(atlas.to_json()),
         clips=_embedded(make_clips(analysis, atlas)),
         map_method=f"{atlas.map.method}, seed {seed}",
         listen=samples.INTRODUCTION,
-        samples=samples.make_samples(model, analysis, seed=seed),
+        samples=samples.make_samples(model, analysis, atlas.group, seed=seed),
         excerpt_caption=samples.CAPTION,
         facts={**facts, **_facts(analysis)},
     )  # fmt: skip
@@ -97,12 +111,26 @@ def _embedded(content: Mapping[str, Any]) -> Markup:
     return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704
 
 
+def _codebooks(analysis: Analysis) -> str:
+    sizes = f"a codebook of {analysis.codebook_size}"
+    if len(analysis.groups) > 1:
+        sizes = f"{len(analysis.groups)} codebooks of {analysis.codebook_size}"
+    return f"{sizes} and {len(analysis.pitch.counts)} pitch classes" if analysis.pitch else sizes
+
+
 def _phone_protocol(analysis: Analysis) -> str:
     selection, phones = analysis.selection, analysis.phones
+    taught = f"{len(selection.mapping)} utterances ({selection.mapping_name})"
+    reading = f"Each unit is read as the phone it occurred with most in {taught}, and this reading is scored"
+    if len(analysis.groups) > 1:
+        reading = (
+            f"Combinations of {len(analysis.groups)} units are too many to be counted: all groups together are read by "
+            f"a linear probe of their one-hot units, taught with {taught}, each group alone by the phone that each of "
+            "its units occurred with most there. Both readings are scored"
+        )
     return (
-        f"Each unit is read as the phone it occurred with most in {len(selection.mapping)} utterances "
-        f"({selection.mapping_name}), and this reading is scored on {phones.num_frames} frames of "
-        f"{len(selection.scored)} other utterances, at the centre of each unit's frame. {phones.classes} "
+        f"{reading} on {phones.num_frames} frames of {len(selection.scored)} other utterances, at the centre of each "
+        f"unit's frame. {phones.classes} "
         f"phone classes. {tables.percent(analysis.coverage.scored.phones)} of the scored time is labelled with phones, "
         f"the rest is silence; the alignments cover {tables.percent(analysis.coverage.scored.aligned)}, and what lies "
         "outside counts as silence. Intervals: bootstrap over utterances."
@@ -157,17 +185,17 @@ def _split(name: str) -> str:
     return "all utterances" if name == "all" else f"the {name} split"
 
 
-def _usage(analysis: Analysis) -> Drawing:
+def _usage(split: str, group: GroupScores) -> Drawing:
     caption = (
-        f"How often each unit occurs in {_split(analysis.selection.split)}, commonest first. Perplexity is "
+        f"How often each unit occurs in {_split(split)}, commonest first. Perplexity is "
         "two to the unigram entropy: the size of an evenly used codebook that says as much."
     )
-    return _draw(plots.draw_usage(analysis.counts), "usage", caption)
+    return _draw(plots.draw_usage(group.counts), "usage", caption)
 
 
-def _durations(analysis: Analysis) -> Drawing:
+def _durations(analysis: Analysis, group: int) -> Drawing:
     seconds_per_unit = 1 / analysis.unit_rate_hz
-    runs = np.concatenate([run_lengths(each.units).lengths for each in analysis.scored]) * seconds_per_unit
+    runs = np.concatenate([run_lengths(each.units[group]).lengths for each in analysis.scored]) * seconds_per_unit
     phones = np.concatenate([np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment])
     caption = (
         "How long a unit repeats before another follows, beside the phones of the same utterances; what is "

@@ -2,8 +2,9 @@
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from audio_vq.analysis.alignment.alignments import find_alignment
 from audio_vq.analysis.alignment.words import find_words
 from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.encoded import EncodedUtterance
+from audio_vq.analysis.measures.phones import PhoneScores
 from audio_vq.analysis.report.atlas import mel_band
 from audio_vq.analysis.report.phone_classes import phone_class
 from audio_vq.audio import Waveform, flac_bytes, log_mel
@@ -55,6 +57,7 @@ class Box:
 @dataclass(frozen=True)
 class Strip:
     name: str
+    each: str  # what one box is
     boxes: tuple[Box, ...]
 
 
@@ -95,25 +98,24 @@ def pick_utterances(scored: Iterable[EncodedUtterance]) -> list[EncodedUtterance
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:EXCERPTS]]
 
 
-def make_samples(model: "VQVAE", analysis: Analysis, *, seed: int) -> list[Sample]:
-    """Excerpts of a few utterances; their units are decoded side by side."""
+def make_samples(model: "VQVAE", analysis: Analysis, group: int, *, seed: int) -> list[Sample]:
+    """Excerpts of a few utterances; their units are decoded side by side. Units of this group are in the atlas."""
     rate = analysis.selection.scored_corpus.corpus.sample_rate
     picked = pick_utterances(analysis.scored)
     lengths = [min(each.utterance.num_samples, round(EXCERPT_SECONDS * rate)) for each in picked]
-    units = [each.units[: -(-length // analysis.hop_length)] for each, length in zip(picked, lengths, strict=True)]
+    codes = [each.code[..., : -(-length // analysis.hop_length)] for each, length in zip(picked, lengths, strict=True)]
     own = [each.utterance.speaker for each in picked]
     voices = [speaker if speaker in model.speakers else model.speakers[0] for speaker in own]
-    decoded = model.decode_many(units, voices, seed=seed)
+    decoded = model.decode_many(codes, voices, seed=seed)
     return [
-        _sample(analysis, each, voice, waveform[:length])
+        _sample(analysis, group, each, voice, waveform[:length])
         for each, voice, waveform, length in zip(picked, voices, decoded, lengths, strict=True)
     ]
 
 
-def _sample(analysis: Analysis, each: EncodedUtterance, voice: str, decoded: Waveform) -> Sample:
+def _sample(analysis: Analysis, group: int, each: EncodedUtterance, voice: str, decoded: Waveform) -> Sample:
     corpus, utterance = analysis.selection.scored_corpus.corpus, each.utterance
     waveform = corpus.waveform(utterance, 0, len(decoded))
-    units = each.units[: -(-len(decoded) // analysis.hop_length)]
     known = voice == utterance.speaker
     spoken = "own voice" if known else f"{voice}'s voice, as {utterance.speaker} is unknown to the model"
     seconds = len(decoded) / corpus.sample_rate
@@ -125,7 +127,7 @@ def _sample(analysis: Analysis, each: EncodedUtterance, voice: str, decoded: Wav
         spectrogram=_spectrogram(waveform, corpus.sample_rate),
         hertz=_hertz(corpus.sample_rate),
         times=tuple(Tick(f"{time:g}", time / seconds) for time in np.arange(0, seconds + 1e-6, 0.5).tolist()),
-        strips=tuple(strip for strip in _strips(analysis, each, units, seconds) if strip.boxes),
+        strips=tuple(strip for strip in _strips(analysis, group, each, seconds) if strip.boxes),
         players=(
             Player("recording", "recording", _flac(waveform, corpus.sample_rate)),
             Player("decoded", f"decoded from its units, {spoken}", _flac(decoded, corpus.sample_rate)),
@@ -133,7 +135,7 @@ def _sample(analysis: Analysis, each: EncodedUtterance, voice: str, decoded: Wav
     )
 
 
-def _strips(analysis: Analysis, each: EncodedUtterance, units: np.ndarray, seconds: float) -> Sequence[Strip]:
+def _strips(analysis: Analysis, group: int, each: EncodedUtterance, seconds: float) -> Sequence[Strip]:
     alignment, utterance = each.alignment, each.utterance
     assert alignment is not None
     source = analysis.selection.scored_corpus
@@ -145,9 +147,9 @@ def _strips(analysis: Analysis, each: EncodedUtterance, units: np.ndarray, secon
         for label, start, end in zip(alignment.labels, starts, ends, strict=True)
     )
     return (
-        Strip("words", _inside((Box(word.text, word.start, word.end) for word in words), utterance, seconds)),
-        Strip("phones", _inside(phones, utterance, seconds)),
-        Strip("units", _unit_boxes(analysis, units, seconds)),
+        Strip("words", "word", _inside((Box(word.text, word.start, word.end) for word in words), utterance, seconds)),
+        Strip("phones", "phone", _inside(phones, utterance, seconds)),
+        *_unit_strips(analysis, group, each, seconds),
     )
 
 
@@ -160,13 +162,22 @@ def _inside(boxes: Iterable[Box], utterance: Utterance, seconds: float) -> tuple
     return tuple(box for box in moved if box.end > box.start)
 
 
-def _unit_boxes(analysis: Analysis, units: np.ndarray, seconds: float) -> tuple[Box, ...]:
+def _unit_strips(analysis: Analysis, group: int, each: EncodedUtterance, seconds: float) -> Iterable[Strip]:
+    """One for each group; of the group that is in the atlas, boxes know their units."""
+    several = len(each.units) > 1
+    for number, units in enumerate(each.units[:, : math.ceil(seconds * analysis.unit_rate_hz - 1e-6)]):
+        boxes = _unit_boxes(analysis.groups[number].phones, units, analysis.unit_rate_hz, seconds)
+        known = boxes if number == group else tuple(replace(box, unit=None) for box in boxes)
+        yield Strip(f"units {number}" if several else "units", "unit", known)
+
+
+def _unit_boxes(phones: PhoneScores, units: np.ndarray, unit_rate_hz: float, seconds: float) -> tuple[Box, ...]:
     runs = run_lengths(units)
-    ends = np.minimum(np.cumsum(runs.lengths) / analysis.unit_rate_hz, seconds)
+    ends = np.minimum(np.cumsum(runs.lengths) / unit_rate_hz, seconds)
     starts = np.concatenate([[0.0], ends[:-1]])
     boxes = []
     for unit, start, end in zip(runs.units.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        phone = analysis.phones.unit_phones[unit]
+        phone = phones.unit_phones[unit]
         boxes.append(Box(str(unit), start, end, phone_class(phone), unit, f"read as {phone}"))
     return tuple(boxes)
 

@@ -17,6 +17,7 @@ PHONE_COLUMNS = {
 }
 BASELINES = {  # in this order, others after them under their own names
     "mfcc_kmeans": "k-means on MFCC, same number and rate",
+    "mfcc_kmeans_alone": "k-means on MFCC, one codebook, counted",
     "unit_probe": "supervised probe of one-hot units",
     "latent_probe": "supervised probe of the latents (linear)",
     "random_units": "random units",
@@ -47,7 +48,9 @@ class Table:
 
 def short_name(key: str) -> str:
     """For plots, where space is scarce."""
-    return {"mfcc_kmeans": "k-means on MFCC", "log_mel": "log-mel"}.get(key, key.replace("_", " "))
+    return {"mfcc_kmeans": "k-means on MFCC", "mfcc_kmeans_alone": "one codebook of these", "log_mel": "log-mel"}.get(
+        key, key.replace("_", " ")
+    )
 
 
 def percent(share: float | None) -> str:
@@ -77,13 +80,22 @@ def headline(metrics: Metrics) -> list[Number]:
         Number(
             "Perplexity of units",
             f"{metrics['perplexity']:.0f}",
-            (f"{metrics['used_units']} of {metrics['codebook_size']} units occur",),
+            (f"{metrics['used_units']} of {metrics['codebook_size']} units occur", *_of_groups(metrics)),
         )
     )
     rate = metrics["entropy_bits_per_second"]
     controls = ("entropy of the units", f"fixed length: {metrics['bits_per_second']:.0f} bit/s")
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
     return [*numbers, _boundary_number(metrics["segments"])]
+
+
+def _of_groups(metrics: Metrics) -> tuple[str, ...]:
+    several = len(groups_of(metrics)) > 1
+    return ("mean over groups, and the group that uses fewest",) if several else ()
+
+
+def groups_of(metrics: Metrics) -> Sequence[Metrics]:
+    return metrics.get("groups") or ()
 
 
 def _phone_number(metrics: Metrics) -> Number:
@@ -95,6 +107,9 @@ def _phone_number(metrics: Metrics) -> Number:
     ]
     if kmeans:
         controls.append(f"k-means on MFCC {percent(kmeans['accuracy'])}")
+    if len(groups_of(metrics)) > 1:
+        counted = ", ".join(percent(group["phones"]["accuracy"]) for group in groups_of(metrics))
+        controls.append(f"read by a probe; each group alone, counted: {counted}")
     return Number("Phone accuracy", percent(phones["accuracy"]), tuple(controls))
 
 
@@ -152,10 +167,61 @@ def _phone_cells(figures: Metrics) -> tuple[str, ...]:
     return tuple(cells)
 
 
+def group_table(metrics: Metrics) -> Table:
+    """All groups together, each alone, and one codebook of k-means on MFCC."""
+    rows = [Row("all together", _group_cells(metrics), own=True)]
+    rows += [Row(f"group {number}", _group_cells(group), own=True) for number, group in enumerate(groups_of(metrics))]
+    if alone := (metrics.get("baselines") or {}).get("mfcc_kmeans_alone"):
+        rows.append(Row(BASELINES["mfcc_kmeans_alone"], _group_cells({"phones": alone})))
+    head = ("units", "phone accuracy", "95 % interval", "PNMI", "ABX error, across speakers", "boundaries, R-value")
+    return Table((*head, "speaker found", "units in use", "perplexity", "entropy, bit/s"), tuple(rows))
+
+
+def _group_cells(figures: Metrics) -> tuple[str, ...]:
+    phones, abx, leakage = (figures.get(key) or {} for key in ("phones", "abx", "speaker_leakage"))
+    segments = figures.get("segments") or {}
+    return (
+        percent(phones.get("accuracy")),
+        percent_interval(phones.get("ci95")),
+        _decimals(phones.get("pnmi"), 3),
+        percent(abx.get("across_speaker")),
+        _decimals(segments.get("r_value"), 2),
+        percent(leakage.get("accuracy")),
+        _decimals(figures.get("used_units"), 0),
+        _decimals(figures.get("perplexity"), 0),
+        _decimals(figures.get("entropy_bits_per_second"), 0),
+    )
+
+
+def _decimals(value: float | None, places: int) -> str:
+    return "–" if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def pitch_table(metrics: Metrics) -> Table | None:
+    """What stands beside the units; None of models without pitch."""
+    pitch, leakage = metrics.get("pitch"), metrics.get("speaker_leakage") or {}
+    if not pitch:
+        return None
+    speaker = percent(leakage.get("from_pitch"))
+    if leakage:
+        speaker += f" (chance {percent(leakage['chance'])})"
+    rates = tuple(_bits(pitch[key]) for key in ("bits_per_second", "entropy_bits_per_second"))
+    head = ("classes", "share of voiced units", "bit/s, fixed length", "bit/s, entropy", "speaker found from pitch")
+    return Table(head, (Row(str(pitch["classes"]), (percent(pitch["voiced"]), *rates, speaker), own=True),))
+
+
 def phone_scores(metrics: Metrics) -> list[Score]:
     phones = metrics["phones"]
-    own = Score("this model", phones["accuracy"], tuple(phones["ci95"]), own=True)
-    return [own, *(_short(key, metrics["baselines"][key], "accuracy", "ci95") for key in baseline_names(metrics))]
+    own = [Score("this model", phones["accuracy"], tuple(phones["ci95"]), own=True)]
+    groups = [
+        Score(f"group {number}, counted", group["phones"]["accuracy"], tuple(group["phones"]["ci95"]), own=True)
+        for number, group in enumerate(groups_of(metrics))
+    ]
+    return [
+        *own,
+        *(groups if len(groups) > 1 else ()),
+        *(_short(key, metrics["baselines"][key], "accuracy", "ci95") for key in baseline_names(metrics)),
+    ]
 
 
 def _short(key: str, figures: Metrics, value: str, interval: str) -> Score:
@@ -207,12 +273,13 @@ def speaker_scores(metrics: Metrics) -> list[Score]:
 def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
-    rows = [Row("units at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
+    units = "units and pitch" if metrics.get("pitch") else "units"
+    rows = [Row(f"{units} at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
     for key, name in (("unigram", "ideal code, unigram"), ("prior", "ideal code, the prior")):
         if rates.get(key):
-            rows.append(Row(f"units, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
+            rows.append(Row(f"{units}, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
     if not rates.get("unigram"):
-        rows.append(Row("units, entropy", (_bits(metrics["entropy_bits_per_second"]),), own=True))
+        rows.append(Row(f"{units}, entropy", (_bits(metrics["entropy_bits_per_second"]),), own=True))
     beside = (
         ("audio_bits_per_second", "audio given its units (the decoder's likelihood)"),
         ("mu_law_bits_per_second", "audio, 8-bit mu-law"),

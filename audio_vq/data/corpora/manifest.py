@@ -13,6 +13,7 @@ from audio_vq.errors import UserError
 from audio_vq.files import safe_name
 
 REQUIRED_COLUMNS = ("path", "speaker")
+SPEAKER_COLUMNS = ("gender", "corpus")  # about the speaker: shown by `audio-vq info`, and what evaluation balances
 SEPARATORS = ",;\t"
 
 
@@ -25,12 +26,12 @@ class Row:
 
 
 def find_listed(folder: Path, manifest: Path) -> RecordingSet:
-    """Recordings listed in a CSV file with the header `path,speaker[,text][,split][,sentence]`, in its order.
+    """Recordings listed in a CSV file, in its order: `path,speaker[,text][,split][,sentence][,gender][,corpus]`.
 
     A sentence is any name for what is said: recordings that share one, as those of one text, fall into one split.
-
-    Commas, semicolons or tabs separate the columns, of which others are ignored. Paths are relative to `folder` or
-    else to the manifest's own folder. A recording that is listed twice with the same values counts once.
+    Gender and corpus tell of the speaker, in any of the speaker's lines. Commas, semicolons or tabs separate the
+    columns, of which others are ignored. Paths are relative to `folder` or else to the manifest's own folder. A
+    recording that is listed twice with the same values counts once.
 
     Raises:
         UserError: no such manifest, a wrong header, or a line that cannot be understood.
@@ -38,14 +39,17 @@ def find_listed(folder: Path, manifest: Path) -> RecordingSet:
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such file; expected a CSV manifest")
     listed: dict[str, tuple[str, Recording]] = {}
+    about: dict[str, dict[str, str]] = {}
     for row in _rows(manifest):
         recording = _recording(row, folder, manifest.parent)
         earlier, known = listed.setdefault(os.path.realpath(recording.path), (row.line, recording))
         if (known.speaker, known.text, known.split) != (recording.speaker, recording.text, recording.split):
             raise UserError(f"{row.line} lists {recording.source} again, with other values than {earlier}")
+        told = {column: value for column in SPEAKER_COLUMNS if (value := row.values.get(column))}
+        about.setdefault(recording.speaker, {}).update(told)
     if not listed:
         raise UserError(f"{manifest} lists no recording")
-    return RecordingSet("folder", folder, [recording for _, recording in listed.values()])
+    return RecordingSet("folder", folder, [recording for _, recording in listed.values()], about)
 
 
 def _rows(manifest: Path) -> Iterator[Row]:
