@@ -162,6 +162,16 @@ def test_a_wrong_source_tells_the_layout(tmp_path, find):
             find(folder)
 
 
+def test_a_manifest_tells_sentences_and_speakers(tmp_path):
+    manifest = tmp_path / "list.csv"
+    manifest.write_text(
+        "path,speaker,sentence,gender,corpus\na/1.wav,ann,one,F,home\nb/1.wav,bob,one,,\nb/2.wav,bob,,M,\n"
+    )
+    found = find_listed(tmp_path, manifest)
+    assert found.sentences == {"ann_a_1": "one", "bob_b_1": "one"}
+    assert found.speaker_info == {"ann": {"gender": "F", "corpus": "home"}, "bob": {"gender": "M"}}
+
+
 def test_a_manifest_says_who_and_what_and_where(tmp_path):
     touch(tmp_path, "audio/a.wav", "lists/b.wav")
     manifest = tmp_path / "lists" / "list.csv"

@@ -1,5 +1,6 @@
 """The recipes, whole, on their smallest setting."""
 
+import csv
 import json
 import os
 import subprocess
@@ -61,6 +62,19 @@ def test_collapse(spoken_corpus, tmp_path):
     assert json.loads(line)["kl_nats_per_unit"] > 0
     assert json.loads((tmp_path / "comparison/collapse.json").read_text())["bottlenecks"][0]["seeds"] == [0]
     assert (tmp_path / "comparison/collapse.png").exists()
+
+
+def test_voices_lists_manifests_and_vctk_layouts(vctk_tree, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/manifest.csv").write_text("path,speaker,text\na.wav,slt,Well yes.\nb/7.wav,bob,\n")
+    script = [sys.executable, str(RECIPES / "voices/manifest.py"), str(tmp_path / "mine"), str(vctk_tree)]
+    rows = list(csv.DictReader(subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()))
+    assert [(row["text"], row["sentence"], row["gender"], row["corpus"]) for row in rows[:2]] == [
+        ("Well yes.", "", "F", "CMU ARCTIC"),
+        ("", "7", "", ""),
+    ]
+    assert len(rows) > 2
+    assert all(row["text"] and Path(row["path"]).is_file() for row in rows[2:])
 
 
 def test_mistakes(tmp_path):

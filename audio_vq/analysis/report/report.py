@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.groups import GroupScores
-from audio_vq.analysis.report import plots, samples, tables
+from audio_vq.analysis.report import group_tables, plots, samples, tables
 from audio_vq.analysis.report.atlas import Atlas, make_atlas
 from audio_vq.analysis.report.clips import make_clips
 from audio_vq.analysis.report.conversions import with_conversion
@@ -86,14 +86,14 @@ def render_report(
         phone_protocol=_phone_protocol(analysis),
         phone_table=tables.phone_table(metrics),
         phone_plot=_phone_plot(metrics),
-        group_table=tables.group_table(metrics) if several else None,
+        group_table=group_tables.group_table(metrics) if several else None,
         of_group=of_group,
         matrix=_draw(plots.draw_unit_phone_matrix(group.phones), "matrix", MATRIX_CAPTION),
         abx=_abx(metrics),
         speaker_plot=_speaker_plot(metrics),
         rate_table=tables.rate_table(metrics),
         rate_facts=list(tables.rate_facts(metrics)),
-        pitch_table=tables.pitch_table(metrics),
+        pitch_table=group_tables.pitch_table(metrics),
         usage=_usage(selection.split, group),
         durations=_durations(analysis, atlas.group),
         atlas=_embedded(atlas.to_json()),

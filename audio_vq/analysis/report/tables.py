@@ -84,7 +84,10 @@ def headline(metrics: Metrics) -> list[Number]:
         )
     )
     rate = metrics["entropy_bits_per_second"]
-    controls = ("entropy of the units", f"fixed length: {metrics['bits_per_second']:.0f} bit/s")
+    controls = (
+        f"entropy of the units{' and pitch' if metrics.get('pitch') else ''}",
+        f"fixed length: {metrics['bits_per_second']:.0f} bit/s",
+    )
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
     return [*numbers, _boundary_number(metrics["segments"])]
 
@@ -167,49 +170,6 @@ def _phone_cells(figures: Metrics) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def group_table(metrics: Metrics) -> Table:
-    """All groups together, each alone, and one codebook of k-means on MFCC."""
-    rows = [Row("all together", _group_cells(metrics), own=True)]
-    rows += [Row(f"group {number}", _group_cells(group), own=True) for number, group in enumerate(groups_of(metrics))]
-    if alone := (metrics.get("baselines") or {}).get("mfcc_kmeans_alone"):
-        rows.append(Row(BASELINES["mfcc_kmeans_alone"], _group_cells({"phones": alone})))
-    head = ("units", "phone accuracy", "95 % interval", "PNMI", "ABX error, across speakers", "boundaries, R-value")
-    return Table((*head, "speaker found", "units in use", "perplexity", "entropy, bit/s"), tuple(rows))
-
-
-def _group_cells(figures: Metrics) -> tuple[str, ...]:
-    phones, abx, leakage = (figures.get(key) or {} for key in ("phones", "abx", "speaker_leakage"))
-    segments = figures.get("segments") or {}
-    return (
-        percent(phones.get("accuracy")),
-        percent_interval(phones.get("ci95")),
-        _decimals(phones.get("pnmi"), 3),
-        percent(abx.get("across_speaker")),
-        _decimals(segments.get("r_value"), 2),
-        percent(leakage.get("accuracy")),
-        _decimals(figures.get("used_units"), 0),
-        _decimals(figures.get("perplexity"), 0),
-        _decimals(figures.get("entropy_bits_per_second"), 0),
-    )
-
-
-def _decimals(value: float | None, places: int) -> str:
-    return "–" if value is None else f"{value:.{places}f}".replace("-", "−")
-
-
-def pitch_table(metrics: Metrics) -> Table | None:
-    """What stands beside the units; None of models without pitch."""
-    pitch, leakage = metrics.get("pitch"), metrics.get("speaker_leakage") or {}
-    if not pitch:
-        return None
-    speaker = percent(leakage.get("from_pitch"))
-    if leakage:
-        speaker += f" (chance {percent(leakage['chance'])})"
-    rates = tuple(_bits(pitch[key]) for key in ("bits_per_second", "entropy_bits_per_second"))
-    head = ("classes", "share of voiced units", "bit/s, fixed length", "bit/s, entropy", "speaker found from pitch")
-    return Table(head, (Row(str(pitch["classes"]), (percent(pitch["voiced"]), *rates, speaker), own=True),))
-
-
 def phone_scores(metrics: Metrics) -> list[Score]:
     phones = metrics["phones"]
     own = [Score("this model", phones["accuracy"], tuple(phones["ci95"]), own=True)]
@@ -274,17 +234,17 @@ def rate_table(metrics: Metrics) -> Table:
     """What the units cost next to what they replace."""
     rates = metrics.get("rates") or {}
     units = "units and pitch" if metrics.get("pitch") else "units"
-    rows = [Row(f"{units} at fixed length, log2 K", (_bits(metrics["bits_per_second"]),))]
+    rows = [Row(f"{units} at fixed length, log2 K", (grouped(metrics["bits_per_second"]),))]
     for key, name in (("unigram", "ideal code, unigram"), ("prior", "ideal code, the prior")):
         if rates.get(key):
-            rows.append(Row(f"{units}, {name}", (_bits(rates[key]["bits_per_second"]),), own=True))
+            rows.append(Row(f"{units}, {name}", (grouped(rates[key]["bits_per_second"]),), own=True))
     if not rates.get("unigram"):
-        rows.append(Row(f"{units}, entropy", (_bits(metrics["entropy_bits_per_second"]),), own=True))
+        rows.append(Row(f"{units}, entropy", (grouped(metrics["entropy_bits_per_second"]),), own=True))
     beside = (
         ("audio_bits_per_second", "audio given its units (the decoder's likelihood)"),
         ("mu_law_bits_per_second", "audio, 8-bit mu-law"),
     )
-    rows += [Row(name, (_bits(rates[key]),)) for key, name in beside if rates.get(key) is not None]
+    rows += [Row(name, (grouped(rates[key]),)) for key, name in beside if rates.get(key) is not None]
     return Table(("code", "bits per second"), tuple(rows))
 
 
@@ -299,11 +259,13 @@ def rate_facts(metrics: Metrics) -> Iterable[str]:
             f"(95 % interval {distance['ci95'][0]:.1f} – {distance['ci95'][1]:.1f}{control})."
         )
     if runs := rates.get("runs"):
+        what = "A combination of units" if len(groups_of(metrics)) > 1 else "A unit"
         yield (
-            f"A unit lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
-            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} of units equal the one before."
+            f"{what} lasts {runs['mean']:.2f} frames on average (median {runs['median']:g}, "
+            f"nine in ten at most {runs['p90']:g}); {percent(runs['repeated'])} equal the one before."
         )
 
 
-def _bits(value: float) -> str:
+def grouped(value: float) -> str:
+    """A whole number, its digits in threes."""
     return f"{value:,.0f}".replace(",", " ")
