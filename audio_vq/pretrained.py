@@ -333,8 +333,9 @@ def _mean_spectrum(info: CheckpointInfo) -> npt.NDArray[np.float32] | None:
 
 
 def _pitch_ranges(info: CheckpointInfo) -> tuple[PitchRange, ...]:
-    ranges = info.data.get("pitch_ranges", {})
-    return tuple(PitchRange(*ranges[name]) for name in info.speakers) if ranges else ()
+    """Of each speaker; a neutral one where the checkpoint does not say."""
+    known, neutral = info.data.get("pitch_ranges", {}), PitchRange.of(np.zeros(0, np.float32))
+    return tuple(PitchRange(*known[name]) if name in known else neutral for name in info.speakers)
 
 
 def _one_by_one(units: Units) -> Iterator[int | Units]:

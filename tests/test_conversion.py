@@ -124,7 +124,8 @@ def test_every_batch_is_decoded_on_all_threads(model, monkeypatch):
         torch.set_num_threads(1)
 
 
-def test_unreadable_recordings_are_left_out_where_that_is_wanted(model):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_unreadable_recordings_are_left_out_where_that_is_wanted(model, threads):
     wanted = [Conversion(array_source(speech([], 1, seed), RATE), (seed,)) for seed in (0, 1)]
     broken = Conversion(Source("broken", "", "", lambda _: iter(())), (0,))
     faults = []
@@ -132,9 +133,10 @@ def test_unreadable_recordings_are_left_out_where_that_is_wanted(model):
         model.codec,
         [wanted[0], broken, wanted[1]],
         SamplingOptions(),
+        threads=threads,
         on_fault=lambda source, fault: faults.append((source.id, str(fault))),
     )
     assert sorted((each.conversion, each.speaker) for each in made) == [(0, 0), (2, 1)]
     assert faults == [("broken", "broken holds no samples; expected recorded audio")]
     with pytest.raises(UserError, match="broken"):
-        list(convert_all(model.codec, [broken], SamplingOptions()))
+        list(convert_all(model.codec, [broken], SamplingOptions(), threads=threads))

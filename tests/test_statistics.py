@@ -13,7 +13,7 @@ from test_encoding import buzz, model_with, noise, voice
 from audio_vq import VQVAE
 from audio_vq.codec.incremental import LiveEncoder, block_samples
 from audio_vq.codec.source import FixedGain, array_source, levelled
-from audio_vq.codec.statistics import EXPECTED_SECONDS, RecordingStatistics, RunningRange, SpectrumMeter
+from audio_vq.codec.statistics import RecordingStatistics, RunningRange, SpectrumMeter
 from audio_vq.config import EncoderConfig
 from audio_vq.models.encoder import ACTIVE_RANGE_DB, LOG_SCALE, mean_spectrum
 from audio_vq.pitch import NEUTRAL_HZ, LivePitch, PitchRange, at_units, classes_of, contour_of, track
@@ -64,9 +64,9 @@ def test_a_running_range_begins_neutral_and_settles():
     running, f0 = RunningRange(), (220 * 2 ** (np.random.default_rng(0).standard_normal(3000) / 6)).astype(np.float32)
     assert running.range().median_hz == NEUTRAL_HZ
     running.add(np.zeros(50, np.float32))
-    running.add(f0[:100])
+    running.add(f0[:10])
     assert NEUTRAL_HZ * 1.1 < running.range().median_hz < 200
-    running.add(f0[100:])
+    running.add(f0[10:])
     assert running.range().median_hz == pytest.approx(PitchRange.of(f0).median_hz, rel=0.02)
     assert running.range().spread_semitones == PitchRange.of(f0).spread_semitones
     running.add(np.full(6000, 100, np.float32))  # somebody else, for a minute
@@ -150,4 +150,3 @@ def test_before_anything_is_heard_the_corpus_stands_for_it(model, recording):
     codes = [live_codes(each, recording, RecordingStatistics(), 30) for each in (model, without)]
     assert codes[0].shape == codes[1].shape
     assert (codes[0] != codes[1]).any()
-    assert EXPECTED_SECONDS * RATE / model.network.encoder.filterbank.hop_length == 200

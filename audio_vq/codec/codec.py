@@ -24,7 +24,7 @@ class Codec:
     loudness_db: float | None = None  # of the training corpus, to which recordings are brought; None: as recorded
     precision: Precision = "auto"  # of the decoder's weights when it samples on a CPU
     mean_spectrum: Waveform | None = None  # (filters,) of the training corpus: what is expected of an unheard recording
-    pitch_ranges: tuple[PitchRange, ...] = ()  # of each speaker
+    pitch_ranges: tuple[PitchRange, ...] = ()  # of each speaker, of models with pitch
 
     @property
     def sample_rate(self) -> int:

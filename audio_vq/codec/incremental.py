@@ -69,7 +69,7 @@ class IncrementalEncoder:
         return encoded.units[:, new]
 
 
-class _Classes:
+class LiveClasses:
     """Pitch classes of the units, each when the frames around its centre are there."""
 
     def __init__(self, codec: Codec, pitch_range: PitchRange | None) -> None:
@@ -156,7 +156,7 @@ class LiveEncoder:
             frames = EXPECTED_SECONDS * codec.sample_rate / filterbank.hop_length
             self._meter.expect(codec.mean_spectrum, frames)
         self._units = IncrementalEncoder(codec.chunk_encoder, self._mean)
-        self._pitch = _Classes(codec, statistics.pitch_range) if codec.network.pitch_classes else None
+        self._pitch = LiveClasses(codec, statistics.pitch_range) if codec.network.pitch_classes else None
         self._waiting = np.zeros((codec.network.quantizer.groups, 0), np.int64)
         self._classes = np.zeros(0, np.int64)
         self._samples = 0

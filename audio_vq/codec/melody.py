@@ -10,7 +10,7 @@ import numpy as np
 
 from audio_vq.codec.codec import Codec
 from audio_vq.errors import UserError
-from audio_vq.pitch import F0, PitchRange, classes_of, contour_of
+from audio_vq.pitch import F0, classes_of, contour_of
 from audio_vq.units import Units
 
 MOST_SEMITONES = 48.0  # of a shift: four octaves
@@ -30,7 +30,9 @@ class Melody:
 
     def __post_init__(self) -> None:
         if not abs(self.shift) <= MOST_SEMITONES:
-            raise UserError(f"a pitch shift of {self.shift:g} semitones; expected -48 to 48")
+            raise UserError(
+                f"a pitch shift of {self.shift:g} semitones; expected {-MOST_SEMITONES:g} to {MOST_SEMITONES:g}"
+            )
 
     @property
     def as_it_is(self) -> bool:
@@ -45,7 +47,7 @@ class Melody:
         """Units of a model with this melody in a speaker's voice."""
         if self.as_it_is:
             return units
-        voice, num_classes = range_of(codec, speaker), codec.network.pitch_classes
+        voice, num_classes = codec.pitch_ranges[speaker], codec.network.pitch_classes
         f0 = contour_of(units[-1], voice, num_classes)
         if self.flat:
             f0 = np.where(f0 > 0, np.float32(voice.median_hz), f0)
@@ -64,9 +66,4 @@ def contour(codec: Codec, units: Units, speaker: int) -> F0:
     """
     if not codec.network.pitch_classes:
         raise UserError("this model has no pitch, so that its units ask for none; give one with model.pitch")
-    return contour_of(codec.checked(units)[-1], range_of(codec, speaker), codec.network.pitch_classes)
-
-
-def range_of(codec: Codec, speaker: int) -> PitchRange:
-    """A speaker's pitch range; a neutral one where the model does not say."""
-    return codec.pitch_ranges[speaker] if codec.pitch_ranges else PitchRange.of(np.zeros(0, np.float32))
+    return contour_of(codec.checked(units)[-1], codec.pitch_ranges[speaker], codec.network.pitch_classes)

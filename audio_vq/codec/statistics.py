@@ -19,8 +19,8 @@ from audio_vq.pitch import F0, TRACKER_RATE, PitchRange, num_frames, track_block
 
 STEP_DB = 0.1  # frames are told apart by loudness in so many decibels
 STEP = STEP_DB * math.log(10) / 10 / LOG_SCALE  # the same in the filterbank's units
-EXPECTED_SECONDS = 2.0  # that a mean spectrum which is expected weighs against what is heard
-EXPECTED_VOICED = 100  # frames of voice, about as long, that a neutral pitch range weighs
+EXPECTED_SECONDS = 1.0  # that the mean spectrum of a corpus weighs: half of it was worse after 0.5 s, twice after 1.5 s
+EXPECTED_VOICED = 10  # frames of voice that a neutral pitch range weighs: voices differ more than one moves
 VOICED_KEPT = 6000  # frames of voice, a minute, that a running pitch range remembers
 
 Spectrum = npt.NDArray[np.float32]
