@@ -18,6 +18,7 @@ from audio_vq.data.prepare import Processing, SplitRule, complete, prepare
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.data.writer import CorpusWriter, Spoken
 from audio_vq.errors import UserError
+from audio_vq.pitch import num_frames
 
 RATE = 16000
 
@@ -31,9 +32,14 @@ def write_corpus(folder: Path, spoken: list[Spoken]) -> PreparedCorpus:
     return PreparedCorpus.open(folder)
 
 
+def unvoiced(name: str, samples: np.ndarray, text: str | None) -> Spoken:
+    """With an empty pitch track: alignment does without."""
+    return Spoken(name, "ann", samples, np.zeros(num_frames(len(samples), RATE), np.float32), f"{name}.wav", text)
+
+
 def hiss(name: str, text: str | None, seconds: float = 1.0) -> Spoken:
     samples = np.random.default_rng(0).integers(-300, 300, round(seconds * RATE)).astype(np.int16)
-    return Spoken(name, "ann", samples, f"{name}.wav", text)
+    return unvoiced(name, samples, text)
 
 
 def said(name: str, text: str, folder: Path) -> Spoken:
@@ -43,7 +49,7 @@ def said(name: str, text: str, folder: Path) -> Spoken:
     write_english_data(folder, {})
     engine = Espeak(folder, "gmw/en-US", rate=150, seed=0)
     waveform = resample(from_pcm16(engine.speak(text).samples), engine.sample_rate, RATE)
-    return Spoken(name, "ann", to_pcm16(waveform), f"{name}.wav", text)
+    return unvoiced(name, to_pcm16(waveform), text)
 
 
 def test_words():

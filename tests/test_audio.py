@@ -267,7 +267,7 @@ def test_silence_has_no_level():
     np.testing.assert_array_equal(normalise_loudness(silence, -23), silence)
 
 
-@settings(deadline=None)  # the first call imports torchaudio
+@settings(deadline=None)
 @given(st.floats(-1, 1), st.sampled_from([64, 256, 1024]))
 def test_mu_law_inverts_within_its_step(value, classes):
     mu = classes - 1
@@ -280,14 +280,19 @@ def test_mu_law_inverts_within_its_step(value, classes):
 
 
 def test_mu_law_classes_survive_decoding():
-    indices = torch.arange(256)
+    indices = torch.arange(1, 256)  # the first is that of no sample
     decoded = mu_law_decode(indices)
     assert decoded.dtype == torch.float32
     assert torch.equal(mu_law_encode(decoded), indices)
 
 
+@pytest.mark.parametrize("classes", [4, 255, 256])
+def test_mu_law_silence_stays_silent(classes):
+    assert mu_law_decode(mu_law_encode(torch.zeros(1), classes), classes).item() == 0
+
+
 def test_mu_law_clips_what_lies_beyond_full_scale():
-    assert mu_law_encode(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+    assert mu_law_encode(torch.tensor([-3.0, 3.0])).tolist() == [1, 255]
 
 
 def test_log_mel_finds_a_tone_in_its_band():

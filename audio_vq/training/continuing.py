@@ -19,8 +19,9 @@ from audio_vq.files import atomic_write_text
 from audio_vq.training.state import RunFolder
 
 CONFIG_FILE = "config.yaml"
-# what may differ when a run is continued: how long, where, how often it reports. Corpus and units are known by content
-FREE_ON_RESUME = {"run", "device", "data"}
+# what may differ when a run is continued: how long, where, how often it reports; how it began is past. Corpus and units
+# are known by content
+FREE_ON_RESUME = {"run", "device", "data", "init"}
 FREE_TRAIN_ON_RESUME = {"minutes", "steps", "validations", "save_minutes", "threads"}
 
 
