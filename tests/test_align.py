@@ -24,10 +24,10 @@ RATE = 16000
 
 
 def write_corpus(folder: Path, spoken: list[Spoken]) -> PreparedCorpus:
-    with CorpusWriter(folder, {}, force=False) as writer:
+    settings = {"sample_rate": RATE}
+    with CorpusWriter(folder, settings, force=False) as writer:
         for each in spoken:
             writer.add(each)
-        settings = {"sample_rate": RATE}
         complete(writer, SplitRule(), corpus="folder", source="test", settings=settings, speaker_info={})
     return PreparedCorpus.open(folder)
 
