@@ -1,10 +1,13 @@
 """`audio-vq info`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audio_vq.cli.options import Checkpoint, Json
+
+OF_VOICES = ("voices", "pitch_ranges", "mean_spectrum")  # of what a checkpoint says of its data
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +34,23 @@ def info(checkpoint: Checkpoint, json_output: Json = False) -> None:
     if json_output:
         print(json.dumps(facts))
         return
+    facts["speakers"] = ", ".join(about.speakers)
+    facts["data"] = {key: value for key, value in about.data.items() if key not in OF_VOICES}
     for key, value in facts.items():
-        print(f"{key:24} {', '.join(value) if key == 'speakers' else value}")
+        print(f"{key:24} {value}")
+    for line in _voices(about):
+        print(line)
+
+
+def _voices(about: "CheckpointInfo") -> Iterator[str]:
+    """A line for each speaker of whom something is known."""
+    ranges = about.data.get("pitch_ranges", {})
+    for name in about.speakers:
+        told = about.data.get("voices", {}).get(name, {})
+        median = f"{ranges[name][0]:.0f} Hz" if name in ranges else ""
+        parts = [part for part in (told.get("gender"), median, told.get("corpus"), told.get("accent")) if part]
+        if parts:
+            yield f"  {name:22} {'  '.join(parts)}"
 
 
 def _vqvae(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
