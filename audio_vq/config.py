@@ -195,6 +195,8 @@ class TrainConfig:
     # and the spectrum learn from the whole crop
     spoken_length: int = setting(0, 0)
     learning_rate: float = setting(2e-3, ABOVE_ZERO)
+    # of the matrices in the decoder's layers: "adam", or "muon", which takes fewer steps
+    optimizer: str = setting("adam", Range(choices=("adam", "muon")))
     encoder_rate_scale: float = setting(1.0, 0)  # the encoder's share of the learning rate
     filterbank_rate_scale: float = setting(0.02, 0)  # the filterbank's
     # of what the encoder hears, not of what the decoder must say: formants moved by up to this share

@@ -16,7 +16,9 @@ from audio_vq.kernels import cpu
 from audio_vq.models.encoder import Perturbation
 from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.average import WeightAverage
+from audio_vq.training.muon import MuonAdam
 from audio_vq.training.runs import keep_freed_memory
+from audio_vq.training.vqvae_task import parameter_groups
 
 PLAIN, BEST_PLAIN, OURS, FLOAT32 = (
     "train_plain_audio_seconds_per_s",
@@ -102,8 +104,7 @@ def _noise(config: ModelConfig, crops: int, length: int) -> Heard:
 
 def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], float]:
     """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
+    optimizer = MuonAdam(parameter_groups(model, train, train.learning_rate), fused=True)
     average = WeightAverage(model, train.weight_average)
     perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
     spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length

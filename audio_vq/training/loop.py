@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from audio_vq.config import TrainConfig
 from audio_vq.errors import DivergenceError
 from audio_vq.training.average import WeightAverage
+from audio_vq.training.muon import MuonAdam
 from audio_vq.training.processes import Agreement, interruptions
 from audio_vq.training.progress import ProgressLine
 from audio_vq.training.schedule import Budget, due, learning_rate_factor
@@ -80,7 +81,7 @@ class Training:
         self.rank = self.accelerator.process_index
         groups = task.parameter_groups(config.learning_rate)
         # fused: one pass over all parameters instead of some ten
-        optimizer = torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        optimizer = MuonAdam(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.model, self.optimizer = self.accelerator.prepare(task.network, optimizer)
         self.network: nn.Module = self.accelerator.unwrap_model(self.model)

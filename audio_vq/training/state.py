@@ -32,6 +32,7 @@ from audio_vq.training.average import WeightAverage
 STATE_FILE, TENSORS_FILE = "training.json", "training.safetensors"
 CHECKPOINT_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, STATE_FILE, TENSORS_FILE)
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, UserError)
+MUON_MOMENTS = {"momentum"}
 ADAM_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
@@ -188,6 +189,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         if kind == "optimizer":
             index, _, name = rest.partition(".")
             moments.setdefault(int(index), {})[name] = tensor
-    if any(names.keys() != ADAM_MOMENTS for names in moments.values()):
+    if any(names.keys() not in (ADAM_MOMENTS, MUON_MOMENTS) for names in moments.values()):
         raise KeyError("moments of the optimiser are missing")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

@@ -67,21 +67,7 @@ class VQVAETask:
         return network
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Decoder, encoder, filterbank: a rate each, so that a decoder in a hurry does not drag the encoder along."""
-        scales = {
-            "encoder.filterbank.": self.train_config.filterbank_rate_scale,
-            "encoder.": self.train_config.encoder_rate_scale,
-            "": 1.0,
-        }
-        groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in scales}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                groups[next(prefix for prefix in scales if name.startswith(prefix))].append(parameter)
-        return [
-            {"params": parameters, "lr": learning_rate * scales[prefix]}
-            for prefix, parameters in groups.items()
-            if parameters
-        ]
+        return parameter_groups(self.network, self.train_config, learning_rate)
 
     def before_step(self, accelerator: Accelerator, network: nn.Module, progress: float, step: int) -> bool:
         assert isinstance(network, VQVAEModel)
@@ -190,3 +176,23 @@ class VQVAETask:
 def scalars(valid: dict[str, Any]) -> dict[str, float]:
     """What TensorBoard shows of a validation's bits."""
     return {f"valid/{key}": value for key, value in valid.items() if value is not None}
+
+
+def parameter_groups(network: nn.Module, train: TrainConfig, learning_rate: float) -> list[dict[str, Any]]:
+    """Filterbank, encoder, matrices of the decoder's layers, all else: what learns at a rate or in a way of its own."""
+    scales = {
+        "encoder.filterbank.": train.filterbank_rate_scale,
+        "encoder.": train.encoder_rate_scale,
+        **{f"wavenet.{part}.": 1.0 for part in ("layers", "skip", "hidden") if train.optimizer == "muon"},
+        "": 1.0,
+    }
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            prefix = next(prefix for prefix in scales if name.startswith(prefix))
+            matrices = prefix.startswith("wavenet.") and parameter.ndim > 1
+            groups.setdefault((prefix, matrices), []).append(parameter)
+    return [
+        {"params": parameters, "lr": learning_rate * scales[prefix], "matrices": matrices}
+        for (prefix, matrices), parameters in groups.items()
+    ]
