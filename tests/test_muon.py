@@ -33,7 +33,7 @@ def test_each_group_in_its_way():
         both.step()
         adam.step()
     torch.testing.assert_close(vector, twin)
-    assert both.state[matrix].keys() == {"momentum"}
+    assert both.state[matrix].keys() == {"step", "momentum"}
     moved = (before - matrix).mean() / 3  # a gradient of rank one: its only direction has length one
     assert abs(moved / (0.01 * ADAM_RMS * 6**0.5 * 24**-0.5) - 1) < 0.35
     torch.testing.assert_close(both.state[matrix]["momentum"], torch.full((4, 6), 1 - MOMENTUM**3))

@@ -33,7 +33,9 @@ class MuonAdam(torch.optim.Adam):
     def _move(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
         state = self.state[parameter]
         if not state:
+            state["step"] = torch.zeros(())  # Adam looks for it when it is loaded
             state["momentum"] = torch.zeros_like(parameter)
+        state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         update = orthogonal(gradient.lerp(momentum, MOMENTUM))  # Nesterov's
         parameter.add_(update, alpha=-rate * ADAM_RMS * max(update.shape[-2:]) ** 0.5)

@@ -32,7 +32,7 @@ from audio_vq.training.average import WeightAverage
 STATE_FILE, TENSORS_FILE = "training.json", "training.safetensors"
 CHECKPOINT_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, STATE_FILE, TENSORS_FILE)
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, UserError)
-MUON_MOMENTS = {"momentum"}
+MUON_MOMENTS = {"step", "momentum"}
 ADAM_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
