@@ -33,7 +33,7 @@ decoder_settings=(
   model.pitch=0 model.encoder.centred=false model.quantizer.groups=1 model.wavenet.bands=1 model.wavenet.layers=10
   model.wavenet.dilation_cycle=10 model.wavenet.residual_channels=32 model.wavenet.skip_channels=64
   model.wavenet.conditioning_channels=0 model.wavenet.spectrum_weight=0 train.warp=0 train.equaliser_db=0
-  train.batch_size=4 train.crop_length=10240 train.spoken_length=0)
+  train.batch_size=4 train.crop_length=10240 train.spoken_length=0 train.optimizer=adam)
 case $encoder in
   raw) encoder_settings=(
     model.encoder.filterbank=0 "model.encoder.strides=[4,4,4]" train.learning_rate=2e-3) ;;
