@@ -8,18 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from audio_vq.models.encoder import (
-    LOG_SCALE,
-    SHARED_FROM,
-    Convolution,
-    Encoder,
-    Filterbank,
-    Perturbation,
-    ResidualBlock,
-    gabor_filters,
-    mean_spectrum,
-    padded_rows,
-)
+from audio_vq.models.convolution import SHARED_FROM, Convolution, padded_rows
+from audio_vq.models.encoder import Encoder, ResidualBlock
+from audio_vq.models.filterbank import LOG_SCALE, Filterbank, Perturbation, gabor_filters, mean_spectrum
 
 PRESETS = {64: [2] * 6, 128: [2] * 7, 320: [4, 4, 5, 4], 640: [5, 4, 4, 4, 2]}
 

@@ -19,7 +19,7 @@ from audio_vq.checkpoint import load_weights
 from audio_vq.config import GaussianConfig
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
-from audio_vq.models.encoder import Perturbation
+from audio_vq.models.filterbank import Perturbation
 from audio_vq.models.gaussian import GaussianBottleneck, build_gaussian_vae
 from audio_vq.models.vqvae import NATS_TO_BITS, Heard
 from audio_vq.pretrained import VQVAE

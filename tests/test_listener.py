@@ -9,7 +9,7 @@ from test_training import FULL, MODEL
 
 from audio_vq.data.crops import Crops, CropSampler
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.models.encoder import mean_spectrum
+from audio_vq.models.filterbank import mean_spectrum
 from audio_vq.models.vqvae import build_filterbank
 from audio_vq.pitch import at_units, classes_of
 from audio_vq.training.listener import Listener

@@ -15,7 +15,7 @@ from audio_vq.codec.incremental import LiveEncoder, block_samples
 from audio_vq.codec.source import FixedGain, array_source, levelled
 from audio_vq.codec.statistics import RecordingStatistics, RunningRange, SpectrumMeter
 from audio_vq.config import EncoderConfig
-from audio_vq.models.encoder import ACTIVE_RANGE_DB, LOG_SCALE, mean_spectrum
+from audio_vq.models.filterbank import ACTIVE_RANGE_DB, LOG_SCALE, mean_spectrum
 from audio_vq.pitch import NEUTRAL_HZ, LivePitch, PitchRange, at_units, classes_of, contour_of, track
 
 RATE = 16000

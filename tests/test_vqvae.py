@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from audio_vq.config import EncoderConfig, ModelConfig, QuantizerConfig, WaveNetConfig, hop_length
-from audio_vq.models.encoder import Perturbation
+from audio_vq.models.filterbank import Perturbation
 from audio_vq.models.vqvae import NATS_TO_BITS, Heard, build_vqvae, pitch_channels, spoken_part
 from audio_vq.pitch import PitchRange, contour_of
 

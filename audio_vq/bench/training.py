@@ -13,7 +13,7 @@ from audio_vq.bench.measurement import Budget, Measurement, take_turns
 from audio_vq.bench.plain_wavenet import PlainWaveNet, RowsWaveNet, with_decoder
 from audio_vq.config import ModelConfig, TrainConfig, hop_length
 from audio_vq.kernels import cpu
-from audio_vq.models.encoder import Perturbation
+from audio_vq.models.filterbank import Perturbation
 from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.average import WeightAverage
 from audio_vq.training.muon import MuonAdam

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audio_vq.audio import Waveform
 from audio_vq.codec.threads import lone_threads, torch_threads
-from audio_vq.models.encoder import Convolution
+from audio_vq.models.convolution import Convolution
 from audio_vq.models.vqvae import VQVAEModel
 from audio_vq.units import Units
 

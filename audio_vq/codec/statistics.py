@@ -14,7 +14,7 @@ import numpy.typing as npt
 from audio_vq.audio import StreamResampler, Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.source import Levelled
-from audio_vq.models.encoder import ACTIVE_RANGE_DB, LOG_SCALE
+from audio_vq.models.filterbank import ACTIVE_RANGE_DB, LOG_SCALE
 from audio_vq.pitch import F0, TRACKER_RATE, PitchRange, num_frames, track_blocks
 
 STEP_DB = 0.1  # frames are told apart by loudness in so many decibels

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from audio_vq.config import ModelConfig, hop_length
-from audio_vq.models.encoder import Encoder, Perturbation
+from audio_vq.models.encoder import Encoder
+from audio_vq.models.filterbank import Perturbation
 from audio_vq.models.vqvae import (
     NATS_TO_BITS,
     ConditioningBits,

@@ -13,7 +13,8 @@ from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
 from audio_vq.models.conditioner import Conditioner
-from audio_vq.models.encoder import Encoder, Filterbank, Perturbation
+from audio_vq.models.encoder import Encoder
+from audio_vq.models.filterbank import Filterbank, Perturbation
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pitch import LIMIT

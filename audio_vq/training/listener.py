@@ -9,7 +9,7 @@ from torch import Tensor
 from audio_vq.config import ModelConfig, hop_length
 from audio_vq.data.crops import Crops
 from audio_vq.data.prepared import PreparedCorpus, Utterance
-from audio_vq.models.encoder import mean_spectrum
+from audio_vq.models.filterbank import mean_spectrum
 from audio_vq.models.vqvae import Heard, build_filterbank
 from audio_vq.pitch import at_units, classes_of
 

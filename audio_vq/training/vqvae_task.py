@@ -13,7 +13,7 @@ from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.config import ModelConfig, TrainConfig, as_dict, hop_length
 from audio_vq.data.crops import CropSampler
 from audio_vq.data.prepared import PreparedCorpus
-from audio_vq.models.encoder import Perturbation
+from audio_vq.models.filterbank import Perturbation
 from audio_vq.models.vqvae import Heard, VQVAEModel, build_vqvae
 from audio_vq.training.codebook import CodebookSchedule, EncodedPart
 from audio_vq.training.listener import Listener
