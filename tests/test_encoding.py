@@ -356,7 +356,8 @@ def test_resident_memory_does_not_grow_either(models):
 
     resident_after(60)
     before = resident_after(60)  # bytes
-    assert resident_after(660) - before < 0.25 * 600 * 16000 * 4  # of what the samples take; allocators have their moods
+    # a quarter of what the samples take: allocators have their moods
+    assert resident_after(660) - before < 0.25 * 600 * 16000 * 4
 
 
 def test_reading_waits_for_computing(models):
