@@ -226,9 +226,8 @@ class TrainRun:
 
     data: str = "???"  # prepared corpus
     run: str = "???"  # folder of this run
-    init: str = (
-        ""  # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
-    )
+    # checkpoint whose weights training begins with: a folder, a run or a shipped model; none = fresh ones
+    init: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = setting(0, SEED)

@@ -106,7 +106,7 @@ def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], f
     """One step as in `training/loop.py`, which returns the seconds of audio that the decoder has said."""
     optimizer = MuonAdam(parameter_groups(model, train, train.learning_rate), fused=True)
     average = WeightAverage(model, train.weight_average)
-    perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
+    perturbation = Perturbation(train.warp, train.equaliser_db)
     spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
 
     def step() -> float:

@@ -36,7 +36,7 @@ class VQVAETask:
         self.corpus, self.config, self.train_config = corpus, config, train
         self.listener = Listener(corpus, config)
         self.spoken_units = train.spoken_length // hop_length(config) if train.spoken_length else None
-        self.perturbation = Perturbation(train.warp, train.equaliser_db) if train.warp or train.equaliser_db else None
+        self.perturbation = Perturbation(train.warp, train.equaliser_db)
         torch.manual_seed(seed)
         self.network: nn.Module = self.build()
         train_crops, valid_crops = (
