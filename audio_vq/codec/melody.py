@@ -48,11 +48,11 @@ class Melody:
         if self.as_it_is:
             return units
         voice, num_classes = codec.pitch_ranges[speaker], codec.network.pitch_classes
-        f0 = contour_of(units[-1], voice, num_classes)
+        wanted = voice.shifted(self.shift)
+        f0 = contour_of(units[-1], wanted, num_classes)
         if self.flat:
-            f0 = np.where(f0 > 0, np.float32(voice.median_hz), f0)
-        shifted = f0 * np.float32(2 ** (self.shift / 12))
-        return np.concatenate([units[:-1], classes_of(shifted, voice, num_classes)[None]])
+            f0 = np.where(f0 > 0, np.float32(wanted.median_hz), f0)
+        return np.concatenate([units[:-1], classes_of(f0, voice, num_classes)[None]])
 
 
 AS_IT_IS = Melody()
