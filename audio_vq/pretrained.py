@@ -211,10 +211,10 @@ class VQVAE:
         yield from _one_by_one(encoder.finish())
 
     def sampling_options(
-        self, temperature: Temperature | None = None, top_p: float = 1.0, seed: int = 0
+        self, temperature: Temperature | None = None, top_p: float = 1.0, seed: int = 0, postfilter: bool = True
     ) -> SamplingOptions:
         """How to draw, at the model's own temperature where none is given. Raises UserError for what is impossible."""
-        return SamplingOptions(self.temperature if temperature is None else temperature, top_p, seed)
+        return SamplingOptions(self.temperature if temperature is None else temperature, top_p, seed, postfilter)
 
     def decode(
         self,

@@ -232,7 +232,7 @@ def test_live_is_offline(model, size, rate, samples):
     blocks = list(convert_live(model.codec, pieces, 1, options, encoder, reader, said.append))
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
     assert len(said) == 1
-    assert f"latency {latency_of(model.codec, rate).total:.0f} ms" in said[0]
+    assert f"latency {latency_of(model.codec, rate, options).total:.0f} ms" in said[0]
 
 
 def test_live_is_offline_with_all_that_is_known():
@@ -269,10 +269,10 @@ def test_blocks_come_within_the_stated_latency(make):
     encoder = LiveEncoder(model.codec, FixedGain(1.0))
     for block in convert_live(model.codec, pieces(), 0, options, encoder, reader, lambda _: None):
         written += len(block)
-    latency = latency_of(model.codec, rate)
+    latency = latency_of(model.codec, rate, options)
     bound = latency.total / 1000 * rate + rate / 100  # the piece itself
     assert 0.5 * bound < worst <= bound
-    assert latency_of(model.codec, 48000).total > latency.total
+    assert latency_of(model.codec, 48000, options).total > latency.total
 
 
 def test_no_input_is_a_mistake(model):

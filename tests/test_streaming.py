@@ -42,6 +42,13 @@ CONFIGS = {
         quantizer=QuantizerConfig(codebook_size=12, dim=6, groups=3),
         wavenet=WaveNetConfig(4, 3, 3, 2, 11, 13, conditioning_channels=6),
     ),
+    "with a postfilter": ModelConfig(
+        sample_rate=4000,
+        mu_law_classes=64,
+        encoder=EncoderConfig(strides=[1], channels=4, filterbank=16),
+        quantizer=QuantizerConfig(codebook_size=12, dim=6),
+        wavenet=WaveNetConfig(4, 3, 3, 2, 11, 13, conditioning_channels=6, spectrum_weight=1.0),
+    ),
 }
 
 
@@ -68,7 +75,7 @@ def units_of(model, count):
 
 def at_once(model, units, options):
     latents = model.lookup(torch.from_numpy(units.reshape(1, len(model.track_sizes), -1)))
-    return sample_waveforms(model.wavenet, latents, [1], options, block=BLOCK)[0]
+    return sample_waveforms(model.wavenet, latents, [1], options, block=BLOCK, postfilter=model.said_filterbank)[0]
 
 
 @settings(max_examples=12, deadline=None)
@@ -95,7 +102,9 @@ def test_a_block_is_spoken_as_soon_as_its_context_is_known(model):
     """But for the last samples, which the steps to come have a say in."""
     stream = WaveformStream(model, 0, SamplingOptions())
     assert stream.block == BLOCK
-    assert stream.delay == {1: 0, 2: 20, 4: 40}[model.wavenet.bands.bands]
+    bands = {1: 0, 2: 20, 4: 40}[model.wavenet.bands.bands]
+    assert stream.delay == (HOP * 5 // 2 if model.said_filterbank else bands)
+    assert WaveformStream(model, 0, SamplingOptions(postfilter=False)).delay == bands
     needed = BLOCK + model.wavenet.conditioner.reach
     units = units_of(model, needed + BLOCK)
     lengths = [len(stream.push(units[..., i : i + 1])) for i in range(units.shape[-1])]

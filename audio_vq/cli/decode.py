@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_vq.cli.console import show
-from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Precision, Seed, Temperature, TopP
+from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Postfilter, Precision, Seed, Temperature, TopP
 from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
 
@@ -23,6 +23,7 @@ def decode(
     out: OutFolder,
     temperature: Temperature = None,
     top_p: TopP = 1.0,
+    postfilter: Postfilter = True,
     seed: Seed = 0,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -40,7 +41,7 @@ def decode(
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = result_files(out, [Path(sequence.id) for sequence in sequences])
     model = VQVAE.from_pretrained(checkpoint, device, precision)
-    options = model.sampling_options(temperature, top_p, seed)
+    options = model.sampling_options(temperature, top_p, seed, postfilter)
     for sequence in sequences:
         _check_fits(model, sequence, units)
     comments = {

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from audio_vq.cli.options import Checkpoint, Device, Force, Json, OutFolder, Seed, Temperature, TopP, refuse_existing
+from audio_vq.cli.options import (
+    Checkpoint,
+    Device,
+    Force,
+    Json,
+    OutFolder,
+    Postfilter,
+    Seed,
+    Temperature,
+    TopP,
+    refuse_existing,
+)
 from audio_vq.files import atomic_write_text, locked
 
 Prepared = Annotated[
@@ -30,8 +41,9 @@ def evaluate(
     split: Split = "test",
     sources: Sources = "all",
     pairs: Count = 40,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     top_p: TopP = 1.0,
+    postfilter: Postfilter = True,
     seed: Seed = 0,
     workers: Workers = 0,
     device: Device = "auto",
@@ -62,7 +74,7 @@ def evaluate(
 
     refuse_foreign_report(out, force)
     model = VQVAE.from_pretrained(checkpoint, device)
-    options = model.sampling_options(temperature, top_p, seed)
+    options = model.sampling_options(temperature, top_p, seed, postfilter)
     corpus = PreparedCorpus.open(prepared, model.sample_rate)
     chosen = choose_pairs(corpus, split, model.speakers, pairs, sources=sources, seed=seed)
     panel = Panel(judge_clip, judge_versions(), workers or os.cpu_count() or 1)
@@ -73,6 +85,7 @@ def evaluate(
         "sources": sources,
         "temperature": options.temperature,
         "top_p": top_p,
+        "postfilter": postfilter,
         "seed": seed,
         "command": shlex.join(["audio-vq", *sys.argv[1:]]),
     }

@@ -18,6 +18,10 @@ Temperature = Annotated[
     ),
 ]
 TopP = Annotated[float, typer.Option("--top-p", help="Draw from the likeliest classes that hold this probability.")]
+Postfilter = Annotated[
+    bool,
+    typer.Option("--postfilter/--no-postfilter", help="Bring speech to the spectrum that the model says it has."),
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**64 - 1, help="Of the random numbers; the same seed gives the same result.")
 ]

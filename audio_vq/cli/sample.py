@@ -11,6 +11,7 @@ from audio_vq.cli.options import (
     Device,
     Force,
     OutFolder,
+    Postfilter,
     Precision,
     Seed,
     Temperature,
@@ -40,6 +41,7 @@ def sample(
     ] = None,
     temperature: Temperature = None,
     top_p: TopP = 1.0,
+    postfilter: Postfilter = True,
     seed: Seed = 0,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -64,7 +66,7 @@ def sample(
     files = result_files(out, names)
     units_file = out.with_suffix(".jsonl") if files == [out] else out / "units.jsonl"
     model = VQVAE.from_pretrained(checkpoint, device, precision)
-    options = model.sampling_options(temperature, top_p, seed)
+    options = model.sampling_options(temperature, top_p, seed, postfilter)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
     begun = _units_of(model, prompt) if prompt else None

@@ -7,19 +7,21 @@ units, although a batch would be faster: matrix products of other sizes round di
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from audio_vq.audio import Waveform
-from audio_vq.codec.bands import joined
+from audio_vq.codec.bands import Classes, joined
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.drawing import SamplingOptions, random_stream
 from audio_vq.codec.graph import sample_on_gpu
+from audio_vq.codec.postfilter import Doubles, postfiltered
 from audio_vq.codec.sampler import Precision, Sampler
 from audio_vq.codec.workers import SamplingJob, sample_side_by_side
 from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.filterbank import Filterbank
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.units import Units
 
@@ -40,6 +42,7 @@ def sample_each(
     precision: Precision = "auto",
     threads: int | None = None,
     block: int = 8,
+    postfilter: Filterbank | None = None,
 ) -> Iterator[tuple[int, Waveform]]:
     """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1]; yields it with its number when it ends.
 
@@ -52,6 +55,8 @@ def sample_each(
         precision: of the weights on a CPU; see `sampler.py`.
         threads: on a CPU; as many as torch has by default.
         block: units whose conditioning is made together; see `block_units`. 8 are those of 100 Hz.
+        postfilter: the filterbank of the spectrum that the conditioning network says and that the clips are brought to;
+            by default they stay as they were drawn.
 
     Raises:
         UserError: the options have temperatures for another number of bands.
@@ -64,6 +69,15 @@ def sample_each(
         conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker), block)
         for clip, speaker in zip(latents, speakers, strict=True)
     ]
+
+    def finished(index: int, classes: Classes) -> Waveform:
+        waveform = joined(wavenet.bands, classes)
+        if postfilter is None:
+            return waveform
+        clip, speaker = latents[index].to(device), int(speakers[index])
+        said = spectrum_chunks(wavenet.conditioner, clip, speaker, block, postfilter)
+        return postfiltered(postfilter, waveform, np.concatenate(list(said)))
+
     numbers = range(len(chunks)) if streams is None else streams
     randoms = [random_stream(options.seed, number) for number in numbers]
     if device.type == "cpu":
@@ -73,11 +87,11 @@ def sample_each(
         ]
         threads = threads or torch.get_num_threads()
         for index, classes in sample_side_by_side(Sampler(wavenet, precision), jobs, options, threads):
-            yield index, joined(wavenet.bands, classes)
+            yield index, finished(index, classes)
     else:
         drawn = sample_on_gpu(wavenet, chunks, randoms, options)
         with ThreadPoolExecutor() as pool:  # a GPU draws more than one core joins
-            yield from enumerate(pool.map(partial(joined, wavenet.bands), drawn))
+            yield from enumerate(pool.map(finished, range(len(drawn)), drawn))
 
 
 def sample_waveforms(
@@ -89,9 +103,11 @@ def sample_waveforms(
     precision: Precision = "auto",
     threads: int | None = None,
     block: int = 8,
+    postfilter: Filterbank | None = None,
 ) -> list[Waveform]:
     """All that `sample_each` yields, in the order of the clips."""
-    ended = dict(sample_each(wavenet, latents, speakers, options, streams, precision, threads, block))
+    each = sample_each(wavenet, latents, speakers, options, streams, precision, threads, block, postfilter)
+    ended = dict(each)
     return [ended[index] for index in range(len(latents))]
 
 
@@ -106,16 +122,33 @@ def decode_each(
     """`sample_each` of unit sequences. Raises UserError for units that are not the codebook's."""
     latents = [codec.lookup(sequence) for sequence in units]
     block = block_units(codec.unit_rate_hz)
-    return sample_each(codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads, block)
+    postfilter = codec.network.said_filterbank if options.postfilter else None
+    return sample_each(
+        codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads, block, postfilter
+    )
 
 
 def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int, block: int) -> Iterator[Tensor]:
     """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, `block` units at a time."""
-    units, reach = latents.shape[1], conditioner.reach
+    for window, start, end in _windows(latents, conditioner.reach, block):
+        yield chunk_conditioning(conditioner, window, speaker, start, end)
+
+
+def spectrum_chunks(
+    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, filterbank: Filterbank
+) -> Iterator[Doubles]:
+    """The spectrum `(frames, filters)` that is said of latents `(dim, units)`, `block` units at a time."""
+    for window, start, end in _windows(latents, conditioner.reach, block):
+        yield chunk_spectrum(conditioner, window, speaker, start, end, filterbank)
+
+
+def _windows(latents: Tensor, reach: int, block: int) -> Iterator[tuple[Tensor, int, int]]:
+    """Blocks of latents `(dim, units)` with what is within reach; where in that a block starts and ends."""
+    units = latents.shape[1]
     for start in range(0, units, block):
         end = min(start + block, units)
         first, last = max(0, start - reach), min(units, end + reach)
-        yield chunk_conditioning(conditioner, latents[:, first:last], speaker, start - first, end - first)
+        yield latents[:, first:last], start - first, end - first
 
 
 @torch.no_grad()
@@ -128,6 +161,16 @@ def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, s
     frames = conditioner(window[None], voice)[0]  # (layers, F, 2R)
     per_unit = frames.shape[1] // window.shape[1]
     return frames[:, start * per_unit : end * per_unit].transpose(0, 1)
+
+
+@torch.no_grad()
+def chunk_spectrum(
+    conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int, filterbank: Filterbank
+) -> Doubles:
+    """The spectrum `(frames, filters)` that is said of units start … end of such a window."""
+    voice = torch.tensor([speaker], device=window.device)
+    said = conditioner.said_spectrum(window[None], voice)[0, start:end]  # (units, frames per unit · filters)
+    return said.reshape(-1, filterbank.filters).double().cpu().numpy()
 
 
 @torch.no_grad()

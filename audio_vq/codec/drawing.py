@@ -21,11 +21,13 @@ class SamplingOptions:
         top_p: keeps the most likely classes that together have this probability
             (Holtzman et al. 2020); 1 keeps all.
         seed: of the random numbers.
+        postfilter: whether speech is brought to the spectrum that the model says it has, where it says one.
     """
 
     temperature: Temperature = 1.0
     top_p: float = 1.0
     seed: int = 0
+    postfilter: bool = True
 
     def __post_init__(self) -> None:
         given = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)

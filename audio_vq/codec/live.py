@@ -12,7 +12,7 @@ from audio_vq.codec.decode import block_units
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.incremental import LiveEncoder, block_samples, look_ahead, resampling_seconds
 from audio_vq.codec.melody import AS_IT_IS, Melody
-from audio_vq.codec.streaming import stream_of
+from audio_vq.codec.streaming import delay_samples, stream_of
 from audio_vq.codec.wav import PcmReader
 from audio_vq.errors import UserError
 from audio_vq.units import Units
@@ -26,28 +26,28 @@ class Latency:
     ahead: float  # what the encoder sees after a unit, or the pitch tracker hears
     block: float  # units decoded together
     decoder: float  # what its conditioning sees after a unit
-    bands: float  # what joining them waits for
+    filters: float  # what bands and postfilter wait for
 
     @property
     def total(self) -> float:
-        return self.resampling + self.ahead + self.block + self.decoder + self.bands
+        return self.resampling + self.ahead + self.block + self.decoder + self.filters
 
     def __str__(self) -> str:
         return (
             f"latency {self.total:.0f} ms (one block {self.block:.0f}, encoder and pitch look-ahead {self.ahead:.0f}, "
-            f"conditioning look-ahead {self.decoder:.0f}, bands {self.bands:.0f}, resampling {self.resampling:.0f}) "
-            "and computing"
+            f"conditioning look-ahead {self.decoder:.0f}, bands and postfilter {self.filters:.0f}, "
+            f"resampling {self.resampling:.0f}) and computing"
         )
 
 
-def latency_of(codec: Codec, input_rate: int) -> Latency:
+def latency_of(codec: Codec, input_rate: int, options: SamplingOptions) -> Latency:
     unit = 1000 / codec.unit_rate_hz  # ms
     return Latency(
         resampling=1000 * resampling_seconds(input_rate, codec.sample_rate),
         ahead=1000 * look_ahead(codec) / codec.sample_rate,
         block=unit * block_units(codec.unit_rate_hz),
         decoder=unit * codec.network.wavenet.conditioner.reach,
-        bands=1000 * codec.network.wavenet.bands.reach / codec.sample_rate,
+        filters=1000 * delay_samples(codec.network, options) / codec.sample_rate,
     )
 
 
@@ -83,7 +83,7 @@ def convert_live(
         return stream.blocks(melody.of(codec, units, speaker).T)  # one unit after the other
 
     heard = written = 0
-    for waveform in _block_by_block(codec, _waveforms(codec, pieces, reader, say)):
+    for waveform in _block_by_block(codec, _waveforms(codec, pieces, reader, options, say)):
         heard += len(waveform)
         for block in spoken(encoder.feed(waveform)):
             written += len(block)
@@ -95,14 +95,14 @@ def convert_live(
 
 
 def _waveforms(
-    codec: Codec, pieces: Iterable[bytes], reader: PcmReader, say: Callable[[str], None]
+    codec: Codec, pieces: Iterable[bytes], reader: PcmReader, options: SamplingOptions, say: Callable[[str], None]
 ) -> Iterator[Waveform]:
     """At the model's sample rate."""
     heard = filter(len, map(reader.feed, pieces))
     first = next(heard, None)
     if first is None or reader.format is None:
         return
-    say(f"{reader.format}; {latency_of(codec, reader.format.sample_rate)}")
+    say(f"{reader.format}; {latency_of(codec, reader.format.sample_rate, options)}")
     yield from at_rate(chain([first], heard), reader.format.sample_rate, codec.sample_rate)
 
 

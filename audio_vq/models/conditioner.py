@@ -54,11 +54,18 @@ class Conditioner(nn.Module):
     def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
         assert self.network is not None
-        assert self.spectrum is not None
         voice = self.speaker(speaker)
         context = self.network.context(latents, voice)
-        spectrum = self.spectrum(context.transpose(1, 2))
-        return self._conditioning(self.network.frames(context), voice), spectrum
+        return self._conditioning(self.network.frames(context), voice), self._spectrum(context)
+
+    def said_spectrum(self, latents: Tensor, speaker: Tensor) -> Tensor:
+        """The spectrum alone."""
+        assert self.network is not None
+        return self._spectrum(self.network.context(latents, self.speaker(speaker)))
+
+    def _spectrum(self, context: Tensor) -> Tensor:
+        assert self.spectrum is not None
+        return self.spectrum(context.transpose(1, 2))
 
     def _conditioning(self, frames: Tensor, voice: Tensor) -> Tensor:
         """Frames `(batch, channels, F)`, voice `(batch, speaker channels)`."""

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from audio_vq.models.convolution import overlapping_rows, silenced
 
+FLOOR = 1e-9  # added to energies: −90 dB
+CENTRE = 12.0  # nats of energy; centre and scale bring speech to about [−2, 2]
 LOG_SCALE = 4.0  # nats of energy in one of the filterbank's units
 ACTIVE_RANGE_DB = 30.0  # of a recording's frames that are taken for speech
 COSINES = 5  # of the perturbation's curve, the first of which is a change of level
@@ -67,8 +69,22 @@ class Filterbank(nn.Module):
         seen = overlapping_rows(energy, window, self.OVERSAMPLING, left, window - self.OVERSAMPLING - left)
         pool = F.pad(self.pool, (0, window - len(self.pool)))
         energy = (seen.unflatten(2, (window, self.filters)) * pool[:, None]).sum(2)  # (B, T / hop, F)
-        # −90 dB is the floor; centre and scale bring speech to about [−2, 2]
-        return (torch.log(energy + 1e-9) + 12.0) / LOG_SCALE
+        return (torch.log(energy + FLOOR) + CENTRE) / LOG_SCALE
+
+    def responses(self, length: int) -> Tensor:
+        """Power responses `(filters, length / 2 + 1)` at the frequencies of a real Fourier transform of that length.
+
+        A signal of power spectrum `|X|²` under a window w has the energies `responses @ |X|² / (length · Σ w²)`.
+        """
+        kernel = self.kernel.detach()[:, 0].double()
+        filters = torch.complex(kernel[: self.filters], kernel[self.filters :])
+        time = torch.arange(kernel.shape[1], device=kernel.device)
+        turns = torch.arange(length // 2 + 1, device=kernel.device)[:, None] * time / length
+        wave = torch.exp(-2j * math.pi * turns.double()).T  # (window, frequencies)
+        power = (filters @ wave).abs().square()
+        negative = (filters @ wave.conj()).abs().square()
+        negative[:, [0, -1]] = 0  # which are their own
+        return power + negative
 
 
 def gabor_filters(filters: int, sample_rate: int, window: int) -> Tensor:

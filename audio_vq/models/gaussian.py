@@ -83,6 +83,8 @@ class GaussianBottleneck(nn.Module):
 class GaussianVAE(nn.Module):
     """`VQVAEModel` with Gaussian latents in place of the quantiser's: the same encoder and decoder, but no units."""
 
+    said_filterbank = None  # its decoder says no spectrum
+
     def __init__(self, encoder: Encoder, bottleneck: GaussianBottleneck, wavenet: WaveNet) -> None:
         super().__init__()
         self.encoder = encoder

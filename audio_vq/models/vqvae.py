@@ -96,6 +96,11 @@ class VQVAEModel(nn.Module):
         return self.encoder.hop_length
 
     @property
+    def said_filterbank(self) -> Filterbank | None:
+        """Whose spectrum the decoder's conditioning network says too; None where it says none."""
+        return self.encoder.filterbank if self.wavenet.conditioner.spectrum else None
+
+    @property
     def track_sizes(self) -> tuple[int, ...]:
         """How many values each track of the code may have."""
         pitch = (self.pitch_classes,) if self.pitch_classes else ()

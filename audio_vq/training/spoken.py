@@ -66,7 +66,8 @@ class Spoken:
     @torch.no_grad()
     def _speak(self, averaged: Any, heard: list[Heard], voices: list[int], temperature: float) -> list[Waveform]:
         read = [averaged.read(each.to(device_of(averaged)))[0] for each in heard]
-        return sample_waveforms(averaged.wavenet, read, voices, SamplingOptions(temperature=temperature))
+        options = SamplingOptions(temperature=temperature)
+        return sample_waveforms(averaged.wavenet, read, voices, options, postfilter=averaged.said_filterbank)
 
     def write(self, averaged: Any, folder: Path, temperature: float) -> None:
         """Two of the recordings: original, reconstruction, conversion to another speaker."""
