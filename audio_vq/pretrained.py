@@ -131,7 +131,7 @@ class VQVAE:
     @property
     def bits_per_second(self) -> float:
         """Of all tracks, each at fixed length."""
-        return sum(bits_per_second(size, self.unit_rate_hz) for size in self.track_sizes)
+        return bits_per_second(self.track_sizes, self.unit_rate_hz)
 
     @property
     def temperature(self) -> Temperature:

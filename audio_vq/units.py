@@ -98,9 +98,9 @@ def perplexity(counts: np.ndarray) -> float:
     return 2.0 ** entropy(counts)
 
 
-def bits_per_second(codebook_size: int, unit_rate_hz: float) -> float:
-    """Bit rate of units written at fixed length: log2 K times the unit rate."""
-    return math.log2(codebook_size) * unit_rate_hz
+def bits_per_second(track_sizes: Iterable[int], unit_rate_hz: float) -> float:
+    """Bit rate of units written at fixed length: log2 K of each track, times the unit rate."""
+    return sum(map(math.log2, track_sizes)) * unit_rate_hz
 
 
 def entropy_bits_per_second(counts: np.ndarray, unit_rate_hz: float) -> float:

@@ -61,7 +61,8 @@ def test_entropy_agrees_with_scipy(counts):
 def test_rates_by_hand():
     even = np.full(128, 3)
     assert units.perplexity(even) == pytest.approx(128)
-    assert units.bits_per_second(128, 25.0) == 175  # the paper's 25 Hz experiment
+    assert units.bits_per_second([128], 25.0) == 175  # the paper's 25 Hz experiment
+    assert units.bits_per_second([256, 256, 32], 100.0) == 2100
     assert units.entropy_bits_per_second(even, 25.0) == pytest.approx(175)
     half = np.array([2, 1, 1, 0])  # 1.5 bits
     assert units.entropy_bits_per_second(half, 40.0) == pytest.approx(60)

@@ -73,7 +73,7 @@ def _vqvae(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
         "codebook_size": config.quantizer.codebook_size if has_units else None,
         "groups": config.quantizer.groups if has_units else None,
         "pitch": config.pitch,
-        "bits_per_second": sum(bits_per_second(size, unit_rate) for size in sizes) if has_units else None,
+        "bits_per_second": bits_per_second(sizes, unit_rate) if has_units else None,
         "bands": config.wavenet.bands,
         "temperature": about.data.get("temperature", 1.0),
         "parameters": _parameters(network),
@@ -95,7 +95,7 @@ def _prior(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
         "hop_length": units["hop_length"],
         "unit_rate_hz": units["unit_rate_hz"],
         "codebook_size": units["codebook_size"],
-        "bits_per_second": sum(bits_per_second(size, units["unit_rate_hz"]) for size in units["track_sizes"]),
+        "bits_per_second": bits_per_second(units["track_sizes"], units["unit_rate_hz"]),
         "parameters": _parameters(build_prior(config, units["track_sizes"], len(about.speakers))),
         "receptive_field_samples": config.context * units["hop_length"],
     }

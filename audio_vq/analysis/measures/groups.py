@@ -46,7 +46,7 @@ class PitchUse:
         return {
             "classes": len(self.counts),
             "voiced": float(self.counts[1:].sum() / max(1, self.counts.sum())),
-            "bits_per_second": bits_per_second(len(self.counts), unit_rate_hz),
+            "bits_per_second": bits_per_second([len(self.counts)], unit_rate_hz),
             "entropy_bits_per_second": entropy_bits_per_second(self.counts, unit_rate_hz),
         }
 
