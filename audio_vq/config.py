@@ -123,6 +123,7 @@ class WaveNetConfig:
     conditioning_frames: int = setting(1, 1, 1024)  # conditioning vectors per unit, from a transposed convolution
     # of the error of a log spectrum that the conditioning network has to say as well; 0 = it need not
     spectrum_weight: float = setting(0.0, 0)
+    pitch_taps: int = setting(0, 0, 31)  # steps around one pitch period ago that a step sees; 0, or an odd number
 
     def __post_init__(self) -> None:
         refuse_impossible(self, "model.wavenet.")
@@ -159,6 +160,10 @@ class ModelConfig:
         if not wavenet.conditioning_channels and (frames > 1 or wavenet.spectrum_weight):
             raise UserError(
                 "model.wavenet.conditioning_frames and spectrum_weight need model.wavenet.conditioning_channels above 0"
+            )
+        if wavenet.pitch_taps and (not self.pitch or wavenet.pitch_taps % 2 == 0):
+            raise UserError(
+                f"model.wavenet.pitch_taps={wavenet.pitch_taps}: expected 0 or an odd number, and model.pitch above 0"
             )
         if self.bottleneck == "gaussian" and (self.pitch or wavenet.spectrum_weight):
             raise UserError("model.bottleneck=gaussian has no units: model.pitch and spectrum_weight are not for it")

@@ -105,6 +105,11 @@ CENTRED = EncoderConfig(filterbank=8, centred=True, strides=[2])  # 320 samples 
             r"centred and model\.wavenet\.spectrum_weight need model\.encoder\.filterbank",
         ),
         (lambda: ModelConfig(quantizer=QuantizerConfig(groups=3)), r"quantizer\.dim=64 is not a multiple of groups=3"),
+        (
+            lambda: ModelConfig(wavenet=WaveNetConfig(pitch_taps=3)),
+            r"pitch_taps=3: expected 0 or an odd number, and model\.pitch above 0",
+        ),
+        (lambda: ModelConfig(pitch=8, wavenet=WaveNetConfig(pitch_taps=2)), r"pitch_taps=2: expected 0 or an odd"),
         (lambda: ModelConfig(pitch=2), r"model\.pitch=2: expected 0, or 3 classes or more"),
         (lambda: ModelConfig(pitch=8, bottleneck="gaussian"), r"gaussian has no units: model\.pitch"),
         (

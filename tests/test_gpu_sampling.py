@@ -12,7 +12,7 @@ from torch_stepper import TorchStepper
 from audio_vq.codec import graph
 from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
 from audio_vq.codec.graph import sample_on_gpu
-from audio_vq.codec.slots import empty_slots, stack_weights, step
+from audio_vq.codec.slots import empty_slots, shifted, stack_weights, step
 
 DEVICES = [
     "cpu",
@@ -62,7 +62,7 @@ def forced_logits(wavenet, targets, conditioning):
     slots.previous.fill_(wavenet.silence)
     logits = []
     for t in range(targets.shape[2]):
-        frame = conditioning[:, t // wavenet.frame_length].transpose(0, 1) + weights.shift[:, None]
+        frame = shifted(weights, conditioning[:, t // wavenet.frame_length]).transpose(0, 1)
         logits.append(step(weights, slots, frame))
         slots.previous.copy_(targets[..., t])
     return torch.stack(logits, 3).transpose(1, 2)

@@ -15,7 +15,7 @@ from audio_vq.data.prepared import CORPUS_FILE, UTTERANCES_FILE
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.training import runs
-from audio_vq.training.initial import SPEAKERS, begin_with
+from audio_vq.training.initial import RANGES, SPEAKERS, begin_with
 from audio_vq.training.runs import run_vqvae
 
 NAMES = ("ann", "ben", "cleo")
@@ -32,6 +32,7 @@ def known(tmp_path_factory):
     model = model_of(FULL)
     model.quantizer.started.fill_(True)
     model.wavenet.bands.gain.copy_(torch.tensor([3.0, 30.0]))
+    model.wavenet.conditioner.period.fit([(200.0, 3.0), (100.0, 2.0), (250.0, 4.0)])
     folder = tmp_path_factory.mktemp("known") / "model"
     save_checkpoint(folder, CheckpointInfo("vqvae", as_dict(FULL), NAMES), model.state_dict())
     return folder
@@ -53,12 +54,15 @@ def test_weights_are_taken_and_new_speakers_begin_at_the_mean(known):
     torch.manual_seed(6)
     speakers = ("ben", "cleo", "dora", "eve")
     model = model_of(FULL, speakers)
+    ranges = [(100.0, 2.0), (250.0, 4.0), (120.0, 2.0), (180.0, 3.0)]  # as the corpus at hand has them
+    model.wavenet.conditioner.period.fit(ranges)
     begin_with(model, FULL, speakers, str(known))
     theirs, ours = load_file(known / "model.safetensors"), model.state_dict()
     assert theirs.keys() == ours.keys()
     for name, weights in theirs.items():
-        if name != SPEAKERS:
+        if name not in (SPEAKERS, RANGES):
             assert torch.equal(ours[name], weights), name
+    assert ours[RANGES].tolist() == [list(each) for each in ranges]
     embeddings = theirs[SPEAKERS]
     assert torch.equal(ours[SPEAKERS], torch.stack([*embeddings[1:], embeddings.mean(0), embeddings.mean(0)]))
 
@@ -66,10 +70,13 @@ def test_weights_are_taken_and_new_speakers_begin_at_the_mean(known):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"pitch": 0}, r"is a model with model\.pitch=9; give the same"),
+        ({"pitch": 8}, r"is a model with model\.pitch=9; give the same"),
         ({"encoder": MODEL.encoder}, r"a model with model\.encoder\.centred=True; give"),
         ({"quantizer": MODEL.quantizer}, r"model\.quantizer\.groups=2; give"),
-        ({"wavenet": MODEL.wavenet}, r"model\.wavenet\.bands=2, model\.wavenet\.spectrum_weight=0\.5; give"),
+        (
+            {"wavenet": MODEL.wavenet},
+            r"model\.wavenet\.bands=2, model\.wavenet\.pitch_taps=1, model\.wavenet\.spectrum_weight=0\.5; give",
+        ),
     ],
 )
 def test_another_architecture_is_refused_in_one_line(known, sung_corpus, tmp_path, change, said):

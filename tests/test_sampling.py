@@ -19,10 +19,11 @@ from audio_vq.codec.sampler import Sampler
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
 from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.period import PitchPeriod
 from audio_vq.models.wavenet import WaveNet
 
 DIM, SPEAKERS = 5, 3
-SHAPES = {  # bands, layers, cycle, kernel, R, S, conditioning channels, frames per unit
+SHAPES = {  # bands, layers, cycle, kernel, R, S, conditioning channels, frames per unit; pitch taps
     "plain": (1, 4, 4, 2, 16, 32, 0, 1),
     "two cycles": (1, 6, 3, 2, 8, 16, 0, 1),
     "odd channels": (1, 4, 3, 2, 11, 13, 6, 2),
@@ -35,21 +36,25 @@ SHAPES = {  # bands, layers, cycle, kernel, R, S, conditioning channels, frames 
     "two bands, kernel 3": (2, 3, 3, 3, 8, 8, 0, 1),
     "four bands": (4, 4, 4, 2, 16, 32, 6, 1),
     "four bands, kernel 1": (4, 2, 2, 1, 16, 40, 0, 1),
+    "a pitch tap": (1, 3, 3, 2, 11, 13, 0, 1, 1),
+    "pitch taps in four bands": (4, 4, 4, 2, 16, 32, 6, 2, 3),
 }
-IN_BANDS = ["odd channels", "two bands", "four bands"]
+IN_BANDS = ["odd channels", "two bands", "four bands", "pitch taps in four bands"]
 HOP = 8  # samples per unit
 FORMATS = pytest.mark.parametrize("precision", ["float32", "int8"])
 
 
 def make_wavenet(shape="plain", classes=64, seed=0):
-    bands, layers, cycle, kernel, residual, skip, channels, frames = SHAPES[shape]
+    bands, layers, cycle, kernel, residual, skip, channels, frames, taps = (*SHAPES[shape], 0)[:9]
     torch.manual_seed(seed)
-    conditioner = Conditioner(DIM, SPEAKERS, layers, residual, channels, frames, speaker_channels=2)
+    period = PitchPeriod(SPEAKERS, step_rate=1000, shortest=1 + taps // 2) if taps else None  # of some 7 steps
+    conditioner = Conditioner(DIM, SPEAKERS, layers, residual, channels, frames, speaker_channels=2, period=period)
     split = Bands(bands, classes)
     if bands > 1:  # one band has no gain
         split.gain.copy_(torch.linspace(3, 1.5, bands))
-    wavenet = WaveNet(split, layers, cycle, kernel, residual, skip, HOP // (bands * frames), conditioner)
+    wavenet = WaveNet(split, layers, cycle, kernel, residual, skip, HOP // (bands * frames), conditioner, taps)
     with torch.no_grad():  # as decided as a trained network: fresh ones give all classes nearly the same logits
+        wavenet.embedding.weight[bands * classes :].normal_(std=0.5)
         wavenet.output.weight.mul_(8)
         wavenet.hidden.weight.mul_(2)
     return wavenet.eval().requires_grad_(False)

@@ -40,7 +40,7 @@ CONFIGS = {
         pitch=9,
         encoder=EncoderConfig(strides=[HOP], channels=4),
         quantizer=QuantizerConfig(codebook_size=12, dim=6, groups=3),
-        wavenet=WaveNetConfig(4, 3, 3, 2, 11, 13, conditioning_channels=6),
+        wavenet=WaveNetConfig(4, 3, 3, 2, 11, 13, conditioning_channels=6, pitch_taps=3),
     ),
     "with a postfilter": ModelConfig(
         sample_rate=4000,
@@ -58,6 +58,7 @@ def make_model(config):
     model = build_vqvae(config, 2).eval().requires_grad_(False)
     model.quantizer.codebook.normal_()
     model.wavenet.output.weight.mul_(8)
+    model.wavenet.embedding.weight.normal_(std=0.5)  # those of pitch taps begin at zero
     return model
 
 

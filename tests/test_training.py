@@ -38,7 +38,7 @@ FULL = dataclasses.replace(
     pitch=9,
     encoder=dataclasses.replace(MODEL.encoder, centred=True),
     quantizer=dataclasses.replace(MODEL.quantizer, groups=2),
-    wavenet=dataclasses.replace(MODEL.wavenet, bands=2, spectrum_weight=0.5),
+    wavenet=dataclasses.replace(MODEL.wavenet, bands=2, spectrum_weight=0.5, pitch_taps=1),
 )
 PARTLY_SPOKEN = {"spoken_length": 640, "warp": 0.2, "equaliser_db": 3.0, "optimizer": "muon"}
 

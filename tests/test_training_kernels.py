@@ -13,6 +13,7 @@ from audio_vq.kernels import cpu
 from audio_vq.models import fused_loss
 from audio_vq.models.bands import Bands
 from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.period import PitchPeriod
 from audio_vq.models.vqvae import Heard, build_vqvae
 from audio_vq.models.wavenet import WaveNet
 
@@ -22,10 +23,13 @@ FRAME = 16  # steps
 FLOAT32 = 50 * 2.0**-24
 
 
-def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, frame=FRAME, bands=1):
+def wavenet(layers=3, channels=32, skip=48, classes=64, kernel=2, cycle=6, frame=FRAME, bands=1, taps=0):
     torch.manual_seed(0)
-    conditioner = Conditioner(7, 3, layers, channels, speaker_channels=4)
-    return WaveNet(Bands(bands, classes), layers, cycle, kernel, channels, skip, frame, conditioner)
+    period = PitchPeriod(3, step_rate=1000, shortest=1 + taps // 2) if taps else None  # of some 7 steps
+    conditioner = Conditioner(7, 3, layers, channels, speaker_channels=4, period=period)
+    net = WaveNet(Bands(bands, classes), layers, cycle, kernel, channels, skip, frame, conditioner, taps)
+    torch.nn.init.normal_(net.embedding.weight.data[bands * classes :], std=0.5)
+    return net
 
 
 def inputs(units=6, classes=64, frame=FRAME, bands=1):
@@ -100,6 +104,14 @@ def test_loss_and_gradients_equal_conv1d(sizes, bands, tile, fused, monkeypatch)
     monkeypatch.setattr(fused_loss, "TILE", tile)
     of_inputs = {name: sizes[name] for name in ("classes", "frame") if name in sizes}
     assert_equal(wavenet(**sizes, bands=bands), inputs(**of_inputs, bands=bands), FLOAT32)
+    assert fused == ["float32"]
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+@pytest.mark.parametrize("taps", [1, 3])
+def test_pitch_taps_too(taps, bands, fused, monkeypatch):
+    monkeypatch.setattr(fused_loss, "TILE", 40)
+    assert_equal(wavenet(taps=taps, bands=bands), inputs(bands=bands), FLOAT32)
     assert fused == ["float32"]
 
 

@@ -20,6 +20,7 @@ class TorchStepper:
     def __init__(self, wavenet: WaveNet, batch: int) -> None:
         self.wavenet = wavenet
         self.time = 0  # steps so far
+        self.said = []  # classes (batch, bands) of each step
         weight = wavenet.embedding.weight
         silence = weight.new_zeros(batch, weight.shape[1])
         # step t lies at t modulo length
@@ -31,14 +32,20 @@ class TorchStepper:
     def step(self, previous: Tensor, conditioning: Tensor) -> Tensor:
         """Logits `(batch, bands, classes)` after the classes `previous` `(batch, bands)`.
 
-        Conditioning is `(batch, layers, 2R)`.
+        Conditioning is `(batch, rows, 2R)`.
         """
         wavenet = self.wavenet
-        tables = wavenet.embedding.weight.chunk(wavenet.bands.bands)  # (classes, R), one per band
-        x = sum(table[said] for table, said in zip(tables, previous.unbind(1), strict=True))  # (B, R)
+        tables = wavenet.embedding.weight.split(wavenet.classes)  # (classes, R), one per band, again for each pitch tap
+        x = sum(table[said] for table, said in zip(tables, previous.unbind(1), strict=False))  # (B, R)
+        if self.time:
+            self.said.append(previous)
+        if wavenet.pitch_taps:
+            x = x + torch.stack(
+                [self._one_period_ago(tables, clip, int(period)) for clip, period in enumerate(conditioning[:, -1, 0])]
+            )
         gates = []
         for (dilation, taps, residual), ring, frame in zip(
-            self.layers, self.rings, conditioning.unbind(1), strict=True
+            self.layers, self.rings, conditioning.unbind(1), strict=False
         ):
             z = F.linear(x, taps[0]) + frame  # (B, 2R)
             for k in range(1, len(taps)):
@@ -53,3 +60,14 @@ class TorchStepper:
         skip = F.relu(wavenet.skip(torch.cat(gates, 1)))
         logits = wavenet.output(F.relu(wavenet.hidden(skip)))
         return torch.stack(logits.chunk(wavenet.bands.bands, 1), 1)
+
+    def _one_period_ago(self, tables: tuple[Tensor, ...], clip: int, period: int) -> Tensor:
+        """`(R,)`"""
+        taps, bands, total = self.wavenet.pitch_taps, self.wavenet.bands.bands, torch.zeros(())
+        for tap in range(taps):
+            ago = self.time - period + tap - taps // 2
+            for band in range(bands):
+                there = period > 0 and ago >= 0
+                table = tables[(1 + tap) * bands + band]
+                total = total + (table[self.said[ago][clip, band]] if there else tables[-1][0])
+        return total

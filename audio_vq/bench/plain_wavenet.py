@@ -40,7 +40,7 @@ class PlainWaveNet(nn.Module):
 
     def __init__(self, wavenet: WaveNet) -> None:
         super().__init__()
-        self.frame_length, self.silence = wavenet.frame_length, wavenet.silence
+        self.frame_length, self.seen = wavenet.frame_length, wavenet.seen
         self.bands, self.conditioner = wavenet.bands, wavenet.conditioner
         self.embedding = nn.Embedding.from_pretrained(wavenet.embedding.weight.detach().clone(), freeze=False)
         skips = wavenet.skip.weight.chunk(len(wavenet.layers), 1)
@@ -60,19 +60,13 @@ class PlainWaveNet(nn.Module):
 
     def conditioned_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
         """As `WaveNet.conditioned_loss`."""
-        x = said(targets, self.silence, self.bands.classes, self.embedding).transpose(1, 2)  # (B, R, T)
+        x = self.embedding(self.seen(targets, conditioning)).sum(2).transpose(1, 2)  # (B, R, T)
         total = torch.zeros(())
-        for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
+        for layer, frames in zip(self.layers, conditioning[:, : len(self.layers)].unbind(1), strict=True):
             x, skip = layer(x, frames.transpose(1, 2).repeat_interleave(self.frame_length, 2))  # (B, 2R, T)
             total = total + skip
         logits = self.output(F.relu(self.hidden(F.relu(total))))
         return F.cross_entropy(logits.unflatten(1, (self.bands.bands, -1)).transpose(1, 2), targets)
-
-
-def said(targets: Tensor, silence: int, classes: int, embedding: nn.Embedding) -> Tensor:
-    """What each step reads of the one before it, `(batch, time, R)`: its bands' embeddings, summed."""
-    previous = F.pad(targets[..., :-1], (1, 0), value=silence)
-    return torch.stack([embedding(band + i * classes) for i, band in enumerate(previous.unbind(1))]).sum(0)
 
 
 @torch.no_grad()
@@ -107,8 +101,8 @@ class RowsWaveNet(nn.Module):
 
     def _rows_loss(self, targets: Tensor, conditioning: Tensor) -> Tensor:
         wavenet, time, gates = self.wavenet, targets.shape[2], []
-        x = said(targets, wavenet.silence, wavenet.classes, wavenet.embedding)  # (B, T, R)
-        for layer, frames in zip(wavenet.layers, conditioning.unbind(1), strict=True):
+        x = wavenet.embedding(wavenet.seen(targets, conditioning)).sum(2)  # (B, T, R)
+        for layer, frames in zip(wavenet.layers, conditioning[:, : len(wavenet.layers)].unbind(1), strict=True):
             assert isinstance(layer, GatedLayer)
             past = F.pad(x, (0, 0, layer.dilation, 0))[:, :time]
             z = F.linear(torch.cat([past, x], 2), torch.cat([layer.weight[1], layer.weight[0]], 1))

@@ -11,7 +11,7 @@ from audio_vq.bench.measurement import Budget, Measurement, Rates, take_turns
 from audio_vq.codec.decode import sample_waveforms
 from audio_vq.codec.drawing import SamplingOptions, draw
 from audio_vq.codec.sampler import Precision, choose_precision
-from audio_vq.codec.slots import empty_slots, stack_weights, step
+from audio_vq.codec.slots import empty_slots, shifted, stack_weights, step
 
 PLAIN, PLAIN_BATCHED = "wavenet_plain_samples_per_s", "wavenet_plain_batched_samples_per_s"
 SINGLE, BATCHED = "wavenet_single_samples_per_s", "wavenet_batched_samples_per_s"
@@ -89,7 +89,8 @@ def plain_sampler(decoder: Decoder, streams: int) -> Callable[[], float]:
     """
     weights = stack_weights(decoder.wavenet)
     device = decoder.latents.device
-    frame = decoder.wavenet.conditioner(decoder.latents[None, :, :1], decoder.voice)[0, :, :1] + weights.shift[:, None]
+    conditioning = decoder.wavenet.conditioner(decoder.latents[None, :, :1], decoder.voice)[:, :, 0]
+    frame = shifted(weights, conditioning).transpose(0, 1)  # (rows, 1, 2R)
     slots = empty_slots(weights, streams, 1)
     bands = decoder.wavenet.bands.bands
     uniforms = torch.rand(PLAIN_STEPS, streams, bands, dtype=torch.float64, device=device)

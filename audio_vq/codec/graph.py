@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audio_vq.codec.drawing import SamplingOptions, random_steps
-from audio_vq.codec.slots import Slots, StackedWeights, advance, empty_slots, stack_weights
+from audio_vq.codec.slots import Slots, StackedWeights, advance, empty_slots, shifted, stack_weights
 from audio_vq.models.wavenet import WaveNet
 
 Classes = npt.NDArray[np.int64]
@@ -125,12 +125,13 @@ class _Block:
         begun = torch.tensor(fresh, dtype=torch.int64, device=device)
         slots.previous.index_fill_(0, begun, self.weights.wavenet.silence)
         slots.past[:, begun] = self.weights.silence[:, None]
+        slots.steps.index_fill_(0, begun, 0)
 
     def _load(self, slot: int, clip: _Remaining, piece: Tensor) -> None:
         frames = len(piece)
         wavenet, steps = self.weights.wavenet, frames * self.weights.wavenet.frame_length
         self.piece_frames[slot] = self.left[slot] = frames
-        self.slots.conditioning[slot, :frames] = piece + self.weights.shift
+        self.slots.conditioning[slot, :frames] = shifted(self.weights, piece)
         uniforms = random_steps(clip.random, wavenet.bands.bands, steps)
         self.slots.uniforms[slot, :, :steps] = torch.from_numpy(uniforms)
 

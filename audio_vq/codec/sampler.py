@@ -51,6 +51,7 @@ class Sampler:
         self.bands, self.classes = wavenet.bands.bands, wavenet.classes
         self.frame_length = wavenet.frame_length  # steps per conditioning frame
         self._network = pack_network(wavenet, self.precision)
+        self._remembered = remembered_steps(wavenet)
         self._memories: dict[int, Memory] = {}
 
     def fork(self) -> "Sampler":
@@ -67,6 +68,8 @@ class Sampler:
             past=np.zeros((count, entries, self._network.embedding.shape[1]), np.float32),
             next=np.zeros((count, len(self._network.dilations)), np.int64),
             previous=np.full((count, self.bands), self.silence, np.int64),
+            said=np.zeros((count, self._remembered, self.bands), np.int64),
+            steps=np.zeros(count, np.int64),
         )
 
     def begin_again(self, states: StreamStates, slot: int) -> None:
@@ -74,6 +77,7 @@ class Sampler:
         states.past[slot] = 0
         states.next[slot] = 0
         states.previous[slot] = self.silence
+        states.steps[slot] = 0
 
     def sample(
         self,
@@ -117,7 +121,7 @@ class Sampler:
     def _memory(self, rows: int) -> Memory:
         if rows not in self._memories:
             activations = INTEGER if self.precision == "int8" else np.float32
-            self._memories[rows] = sampling.working_memory(self._network, rows, activations)
+            self._memories[rows] = sampling.working_memory(self._network, rows, self.classes, activations)
         return self._memories[rows]
 
 
@@ -141,7 +145,7 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
     head_terms = 2 if precision == "int8" else 1
     hidden, output = _array(wavenet.hidden.weight.T), _array(wavenet.output.weight.T.unflatten(1, (bands, classes)))
     return Network(
-        embedding=_pad(embedding, bands * classes, channels),
+        embedding=_pad(embedding, len(embedding), channels),
         taps=pack(_pad(taps, *taps.shape[:2], channels, 2, channels).reshape(len(layers), -1, 2 * channels), precision),
         onward=pack(onward, precision),
         onward_bias=onward_bias,
@@ -153,7 +157,14 @@ def pack_network(wavenet: WaveNet, precision: Format) -> Network:
         dilations=np.array(wavenet.dilations, np.int64),
         kernel_size=wavenet.kernel_size,
         bands=bands,
+        pitch_taps=wavenet.pitch_taps,
     )
+
+
+def remembered_steps(wavenet: WaveNet) -> int:
+    """So many of the last steps pitch taps may ask for."""
+    period = wavenet.conditioner.period
+    return period.longest + wavenet.pitch_taps if period else 1
 
 
 def _wide(size: int) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audio_vq.codec.drawing import SamplingOptions, draw
+from audio_vq.codec.sampler import remembered_steps
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
 
@@ -42,6 +43,8 @@ class Slots:
     time: Tensor  # (): steps so far
     past: Tensor  # (Σ ring lengths, slots, R): layer inputs of step t at t modulo length in the layer's ring
     previous: Tensor  # (slots, bands): classes of the last step
+    said: Tensor  # (longest period + taps, slots, bands): those of the last steps, step t at t modulo their number
+    steps: Tensor  # (slots,): of the clip so far
     position: Tensor  # (slots,): steps of the piece that are done
     conditioning: Tensor  # (slots, frames, layers, 2R) of the piece, shifted
     uniforms: Tensor  # (slots, bands, frames · frame_length) of the piece, float64
@@ -64,7 +67,7 @@ def stack_weights(wavenet: WaveNet) -> StackedWeights:
     lengths = (wavenet.kernel_size - 1) * dilations
     return StackedWeights(
         wavenet=wavenet,
-        firsts=torch.arange(0, len(embedding), wavenet.classes, device=embedding.device),
+        firsts=torch.arange(0, wavenet.bands.bands * wavenet.classes, wavenet.classes, device=embedding.device),
         taps=taps,
         residual=residual.contiguous(),
         dilations=dilations,
@@ -73,6 +76,12 @@ def stack_weights(wavenet: WaveNet) -> StackedWeights:
         shift=(bias[None, :, None] @ taps).sum(0)[:, 0],
         silence=-bias.repeat_interleave(lengths, 0),  # before the first step inputs are zero, bias included
     )
+
+
+def shifted(weights: StackedWeights, conditioning: Tensor) -> Tensor:
+    """Conditioning `(…, rows, 2R)` as `step` reads it: the pitch period, where it is there, stays."""
+    layers = len(weights.shift)
+    return torch.cat([conditioning[..., :layers, :] + weights.shift, conditioning[..., layers:, :]], -2)
 
 
 def empty_slots(weights: StackedWeights, slots: int, frames: int) -> Slots:
@@ -86,8 +95,10 @@ def empty_slots(weights: StackedWeights, slots: int, frames: int) -> Slots:
         time=integer_of(()),
         past=float_of(rows, slots, channels),
         previous=integer_of(slots, bands),
+        said=integer_of(remembered_steps(weights.wavenet), slots, bands),
+        steps=integer_of(slots),
         position=integer_of(slots),
-        conditioning=float_of(slots, frames, layers, 2 * channels),
+        conditioning=float_of(slots, frames, layers + (weights.wavenet.pitch_taps > 0), 2 * channels),
         uniforms=float_of(slots, bands, steps, dtype=torch.float64),
         classes=integer_of(slots, bands, steps),
     )
@@ -98,7 +109,7 @@ def advance(weights: StackedWeights, slots: Slots, steps: int, options: Sampling
     """Draws the classes of the next steps of every slot, all within one frame: `steps` divides its length."""
     bands = slots.previous.shape[1]
     row = slots.position // weights.wavenet.frame_length
-    frame = slots.conditioning[torch.arange(len(row), device=row.device), row].transpose(0, 1)  # (layers, slots, 2R)
+    frame = slots.conditioning[torch.arange(len(row), device=row.device), row].transpose(0, 1)  # (rows, slots, 2R)
     for _ in range(steps):
         place = slots.position[:, None, None].expand(-1, bands, 1)
         uniforms = slots.uniforms.gather(2, place)[..., 0]
@@ -109,13 +120,13 @@ def advance(weights: StackedWeights, slots: Slots, steps: int, options: Sampling
 
 @torch.no_grad()
 def step(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
-    """Logits `(slots, bands, classes)` after the classes `slots.previous`; frame `(layers, slots, 2R)`, shifted."""
+    """Logits `(slots, bands, classes)` after the classes `slots.previous`; frame `(rows, slots, 2R)`, shifted."""
     wavenet, channels = weights.wavenet, weights.taps.shape[2]
-    z = frame
+    z = frame[: len(weights.dilations)]
     for k in range(1, len(weights.taps)):
         z = torch.baddbmm(z, slots.past.index_select(0, _rows(weights, slots.time, k)), weights.taps[k])
-    z = z.clone() if z is frame else z
-    x = wavenet.embedding(slots.previous + weights.firsts).sum(1)  # (slots, R)
+    z = z.clone() if len(weights.taps) == 1 else z
+    x = wavenet.embedding(_seen(weights, slots, frame)).sum(1)  # (slots, R)
     inputs, gates = [], []
     for layer, tap in enumerate(weights.taps[0].unbind()):
         inputs.append(x)
@@ -127,8 +138,27 @@ def step(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
     if len(slots.past):
         slots.past.index_copy_(0, _rows(weights, slots.time, 0), torch.stack(inputs))
     slots.time.add_(1)
+    slots.steps.add_(1)
     skip = wavenet.skip(torch.cat(gates, 1)).relu_()
     return wavenet.output(wavenet.hidden(skip).relu_()).unflatten(1, (wavenet.bands.bands, -1))
+
+
+def _seen(weights: StackedWeights, slots: Slots, frame: Tensor) -> Tensor:
+    """Rows of the embedding `(slots, bands · (1 + pitch taps))`, as `WaveNet.seen`; keeps the last step's classes."""
+    wavenet, remembered = weights.wavenet, len(slots.said)
+    seen = [slots.previous + weights.firsts]
+    if wavenet.pitch_taps:
+        bands = slots.previous.shape[1]
+        last = (slots.steps - 1) % remembered
+        slots.said.scatter_(0, last[None, :, None].expand(-1, -1, bands), slots.previous[None])
+        period = frame[-1, :, 0].long()
+        for tap in range(wavenet.pitch_taps):
+            ago = slots.steps - period + (tap - wavenet.pitch_taps // 2)
+            said = slots.said.gather(0, (ago % remembered)[None, :, None].expand(-1, -1, bands))[0]
+            rows = said + weights.firsts + (1 + tap) * bands * wavenet.classes
+            there = ((period > 0) & (ago >= 0))[:, None]
+            seen.append(torch.where(there, rows, len(wavenet.embedding.weight) - 1))
+    return torch.cat(seen, 1)
 
 
 def _rows(weights: StackedWeights, time: Tensor, tap: int) -> Tensor:

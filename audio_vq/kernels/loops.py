@@ -58,7 +58,7 @@ def _rounded(value: Any, operand: Any) -> Any:  # noqa: ARG001 - numba's form
 
 @compiled(fastmath=REORDERED)
 def embed(table: Floats, rows: Ints, x: Floats, inputs: Operand, start: int) -> None:
-    """x[m] becomes the sum of the table's rows `rows[m]`, one per band, and goes to the first layer's inputs.
+    """x[m] becomes the sum of the table's rows `rows[m]`, and goes to the first layer's inputs.
 
     Table `(rows, R)`, x `(steps, R)`, inputs `(time, R)`.
     """

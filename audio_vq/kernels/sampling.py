@@ -30,7 +30,7 @@ _CONTRACT = {"contract"}  # products and sums may become one instruction; nothin
 class Network(NamedTuple):
     """One WaveNet as the step reads it. R residual and S skip channels, padded with zeros."""
 
-    embedding: Floats  # (bands · classes, R)
+    embedding: Floats  # (rows, R); see `WaveNet.embedding`
     taps: Matrices  # (kernel · R, 2R): the present step, then those 1, 2 … dilations back
     onward: Matrices  # (R, R + S): residual beside skip
     onward_bias: Floats  # (layers, R + S)
@@ -42,6 +42,7 @@ class Network(NamedTuple):
     dilations: Ints  # (layers,), steps
     kernel_size: int
     bands: int
+    pitch_taps: int
 
 
 class StreamStates(NamedTuple):
@@ -50,6 +51,8 @@ class StreamStates(NamedTuple):
     past: Floats  # (streams, Σ ring lengths, R): the layers' rings, (kernel − 1) · dilation inputs each
     next: Ints  # (streams, layers): where in its ring each layer writes next, over its oldest entry
     previous: Ints  # (streams, bands): classes of the last step
+    said: Ints  # (streams, longest period + taps, bands): those of the last steps, step t at t modulo their number
+    steps: Ints  # (streams,): so far
 
 
 class Memory(NamedTuple):
@@ -66,9 +69,8 @@ class Memory(NamedTuple):
     candidates: Floats  # (classes,)
 
 
-def working_memory(network: Network, rows: int, activations: type[np.generic]) -> Memory:
-    classes, channels = len(network.embedding) // network.bands, network.embedding.shape[1]
-    skip, logits = len(network.skip_bias), len(network.output_bias)
+def working_memory(network: Network, rows: int, classes: int, activations: type[np.generic]) -> Memory:
+    channels, skip, logits = network.embedding.shape[1], len(network.skip_bias), len(network.output_bias)
     products = (network.taps, network.onward, network.hidden, network.output)
     return Memory(
         activations=np.zeros((rows, max(network.kernel_size * channels, skip)), activations),
@@ -101,7 +103,8 @@ def sample(
         network: whose format is that of the memory.
         states: of all streams; those of `slots` are changed.
         slots: `(rows,)` the streams to continue.
-        conditioning: `(rows, frames, layers, 2R)`, padded, each for time / frames steps.
+        conditioning: `(rows, frames, layers, 2R)`, padded, each for time / frames steps; with pitch taps one row more
+            than layers, the pitch period.
         uniforms: `(rows, bands, time)` in [0, 1).
         temperatures: `(bands,)`, divide the logits.
         top_p: keeps the most likely classes that together have this probability.
@@ -119,6 +122,7 @@ def sample(
                 drawn = draw_class(logits, uniform, temperature, top_p, memory.weights, memory.candidates)
                 classes[r, band, t] = drawn
                 states.previous[slots[r], band] = drawn
+            _remember(states, slots[r])
 
 
 @compiled(**UNCOUNTED)
@@ -141,6 +145,7 @@ def teacher_forced(
                 for c in range(logits.shape[3]):
                     logits[r, t, band, c] = memory.logits[r, band * width + c]
                 states.previous[slots[r], band] = targets[r, band, t]
+            _remember(states, slots[r])
 
 
 @compiled(**UNCOUNTED)
@@ -158,6 +163,8 @@ def _step(
             said = network.embedding[band * classes + previous[band]]
             for j in range(channels):
                 memory.x[r, j] += said[j]
+        if network.pitch_taps:
+            _add_period(network, states, slots[r], int(conditioning[r, frame, len(network.dilations), 0]), memory, r)
         for j in range(skip):
             memory.x[r, channels + j] = network.skip_bias[j]
     ring = 0
@@ -169,6 +176,29 @@ def _step(
         _add(memory, network.onward.scales, network.onward_bias, layer)
     _dense(memory, memory.x[:, channels:], network.hidden, network.hidden_bias, memory.hidden)
     _dense(memory, memory.hidden, network.output, network.output_bias, memory.logits)
+
+
+@compiled(**INLINED)
+def _remember(states: StreamStates, slot: int) -> None:
+    """The last step's classes, for as long as a pitch period may last."""
+    place = states.steps[slot] % states.said.shape[1]
+    for band in range(states.previous.shape[1]):
+        states.said[slot, place, band] = states.previous[slot, band]
+    states.steps[slot] += 1
+
+
+@compiled(**INLINED)
+def _add_period(network: Network, states: StreamStates, slot: int, period: int, memory: Memory, r: int) -> None:
+    """What was said around one pitch period ago, to the first layer's inputs."""
+    classes, now, nothing = len(memory.weights), states.steps[slot], len(network.embedding) - 1
+    for tap in range(network.pitch_taps):
+        ago = now - period + tap - network.pitch_taps // 2
+        for band in range(network.bands):
+            row = nothing
+            if period > 0 and ago >= 0:
+                row = ((1 + tap) * network.bands + band) * classes + states.said[slot, ago % states.said.shape[1], band]
+            for j in range(network.embedding.shape[1]):
+                memory.x[r, j] += network.embedding[row, j]
 
 
 @compiled(**INLINED)

@@ -6,17 +6,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audio_vq.models.period import PitchPeriod
+
 LEAK = 0.1  # of the network: with plain ReLUs it can die early, and the decoder then hears no latents
 
 
 class Conditioner(nn.Module):
-    """Latents `(batch, dim, units)`, speakers `(batch,)` → conditioning `(batch, layers, frames, 2R)`, with gate bias.
+    """Latents `(batch, dim, units)`, speakers `(batch,)` → conditioning `(batch, rows, frames, 2R)`, with gate bias.
+
+    A row for each layer of the decoder; with `period` one more, whose values all are the pitch period in steps.
 
     Args:
         channels: of a network over neighbouring latents and the speaker; 0 leaves the latents as they are.
         frames_per_unit: conditioning vectors per unit (needs `channels`).
         speaker_channels: of the speaker embedding; 0 = one-hot.
         spectrum: values per unit of the spectrum that the network also says (needs `channels`); 0 = none.
+        period: of the pitch that is asked for, for decoders that look back as far.
 
     Attributes:
         reach: units to either side of a unit that its conditioning depends on.
@@ -32,8 +37,10 @@ class Conditioner(nn.Module):
         frames_per_unit: int = 1,
         speaker_channels: int = 0,
         spectrum: int = 0,
+        period: PitchPeriod | None = None,
     ) -> None:
         super().__init__()
+        self.period = period
         self.num_layers = layers
         self.reach = 3 if channels else 0  # convolutions of window 3
         if speaker_channels:
@@ -47,16 +54,14 @@ class Conditioner(nn.Module):
 
     def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
         voice = self.speaker(speaker)
-        if self.network is None:
-            return self._conditioning(latents, voice)
-        return self._conditioning(self.network.frames(self.network.context(latents, voice)), voice)
+        frames = self.network.frames(self.network.context(latents, voice)) if self.network else latents
+        return self._conditioning(frames, latents, speaker)
 
     def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
         assert self.network is not None
-        voice = self.speaker(speaker)
-        context = self.network.context(latents, voice)
-        return self._conditioning(self.network.frames(context), voice), self._spectrum(context)
+        context = self.network.context(latents, self.speaker(speaker))
+        return self._conditioning(self.network.frames(context), latents, speaker), self._spectrum(context)
 
     def said_spectrum(self, latents: Tensor, speaker: Tensor) -> Tensor:
         """The spectrum alone."""
@@ -67,10 +72,14 @@ class Conditioner(nn.Module):
         assert self.spectrum is not None
         return self.spectrum(context.transpose(1, 2))
 
-    def _conditioning(self, frames: Tensor, voice: Tensor) -> Tensor:
-        """Frames `(batch, channels, F)`, voice `(batch, speaker channels)`."""
-        total = self.from_latents(frames.transpose(1, 2)) + self.from_speaker(voice)[:, None]  # (B, F, layers · 2R)
-        return total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)
+    def _conditioning(self, frames: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
+        """Frames are `(batch, channels, F)`."""
+        total = self.from_latents(frames.transpose(1, 2)) + self.from_speaker(self.speaker(speaker))[:, None]
+        rows = total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)  # (B, layers, F, 2R)
+        if self.period is None:
+            return rows
+        periods = self.period(latents, speaker).to(rows).repeat_interleave(rows.shape[2] // latents.shape[2], 1)
+        return torch.cat([rows, periods[:, None, :, None].expand(-1, 1, -1, rows.shape[3])], 1)
 
 
 class Network(nn.Module):

@@ -33,7 +33,7 @@ class DecoderWeights:
     skip: Tensor  # (S, layers · R)
     hidden: Tensor  # (S, S)
     output: Tensor  # (bands · classes, S)
-    embedding: Tensor  # (bands · classes, R)
+    embedding: Tensor  # (rows, R)
     residual_bias: Tensor  # (layers − 1, R)
     skip_bias: Tensor  # (S,)
     hidden_bias: Tensor  # (S,)
@@ -54,27 +54,27 @@ class FusedLoss:
     A copy begins without memory.
     """
 
-    def __init__(self, dilations: tuple[int, ...], silence: int) -> None:
-        """`silence`: the class of every band before a clip's first step."""
-        self.dilations, self.silence = dilations, silence
+    def __init__(self, dilations: tuple[int, ...]) -> None:
+        self.dilations = dilations
         self._memory: list[_Memory] = []  # of clips that nobody computes just now
 
     def __reduce__(self) -> tuple[type["FusedLoss"], tuple[Any, ...]]:
-        return FusedLoss, (self.dilations, self.silence)
+        return FusedLoss, (self.dilations,)
 
     def __call__(
-        self, weights: DecoderWeights, conditioning: Tensor, targets: Tensor, *, bfloat16: bool = False
+        self, weights: DecoderWeights, conditioning: Tensor, seen: Tensor, targets: Tensor, *, bfloat16: bool = False
     ) -> Tensor:
         """Mean −ln p(target), a scalar.
 
         Args:
             weights: of the decoder.
             conditioning: `(batch, frames, layers, 2R)`, each for time / frames steps.
+            seen: `(batch, time, n)`, rows of the embedding whose sum a step begins with.
             targets: `(batch, bands, time)` classes.
             bfloat16: whether products are in bfloat16.
         """
         options = (self, bfloat16, torch.is_grad_enabled())
-        loss: Tensor = _Loss.apply(options, targets, conditioning, *weights.tensors())
+        loss: Tensor = _Loss.apply(options, seen, targets, conditioning, *weights.tensors())
         return loss
 
     def borrow(self, size: "_Size") -> "_Memory":
@@ -92,20 +92,24 @@ class FusedLoss:
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, options: tuple[FusedLoss, bool, bool], targets: Tensor, conditioning: Tensor, *tensors: Tensor
+        ctx: Any,
+        options: tuple[FusedLoss, bool, bool],
+        seen: Tensor,
+        targets: Tensor,
+        conditioning: Tensor,
+        *tensors: Tensor,
     ) -> Tensor:
         loss, bfloat16, gradients = options
         weights = DecoderWeights(*(tensor.detach() for tensor in tensors))
         operands = _Operands(weights, torch.bfloat16 if bfloat16 else torch.float32)
         layers, gates = conditioning.shape[2:]
         classes, skip = weights.output.shape
-        size = _Size(targets.shape[2], layers, gates, classes, skip, operands.dtype)
+        size = _Size(targets.shape[2], layers, gates, len(weights.embedding), classes, skip, operands.dtype)
         firsts = torch.arange(0, classes, classes // targets.shape[1])  # of each band's classes
-        previous = F.pad(targets[..., :-1], (1, 0), value=loss.silence)
-        previous, aims = ((each.transpose(1, 2) + firsts).contiguous() for each in (previous, targets))
+        aims = (targets.transpose(1, 2) + firsts).contiguous()
         clips = [
             _Clip(loss.dilations, operands, size, *each)
-            for each in zip(previous, aims, conditioning.detach().contiguous(), strict=True)
+            for each in zip(seen.contiguous(), aims, conditioning.detach().contiguous(), strict=True)
         ]
 
         def work(clip: _Clip) -> float:
@@ -125,7 +129,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(gradient * saved for saved in ctx.saved_tensors)
+        return None, None, None, *(gradient * saved for saved in ctx.saved_tensors)
 
 
 def _spread(work: Callable[["_Clip"], float], clips: "list[_Clip]") -> list[float]:
@@ -169,7 +173,7 @@ class _Gradients:
         self.conditioning = torch.zeros_like(conditioning)
         self.taps, self.joint = torch.zeros(layers, gates, gates), torch.zeros(layers, S + R, R)
         self.hidden, self.output = torch.zeros(S, S), torch.zeros(size.classes, S)
-        self.embedding = np.zeros((size.classes, R), np.float32)
+        self.embedding = np.zeros((size.rows, R), np.float32)
         self.input_bias = np.zeros((layers, R), np.float32)  # of what a layer begins with: the residual one before
         self.skip_bias, self.hidden_bias = np.zeros(S, np.float32), np.zeros(S, np.float32)
         self.output_bias = np.zeros(size.classes, np.float32)
@@ -194,6 +198,7 @@ class _Size:
     time: int  # samples
     layers: int
     gates: int  # 2R
+    rows: int  # of the embedding
     classes: int  # of all bands
     skip: int  # channels, S
     dtype: torch.dtype  # of products
@@ -262,16 +267,13 @@ class _Clip:
         dilations: tuple[int, ...],
         operands: _Operands,
         size: _Size,
-        previous: Tensor,
+        seen: Tensor,
         targets: Tensor,
         conditioning: Tensor,
     ) -> None:
-        """`previous`: the targets one step later; both `(time, bands)`, rows of embedding and output.
-
-        Conditioning is `(frames, layers, 2R)`.
-        """
+        """Rows of the embedding `(time, n)`, of the output `(time, bands)`; conditioning `(frames, layers, 2R)`."""
         self.dilations, self.operands, self.size = dilations, operands, size
-        self.previous, self.targets, self.conditioning = previous.numpy(), targets.numpy(), conditioning.numpy()
+        self.seen, self.targets, self.conditioning = seen.numpy(), targets.numpy(), conditioning.numpy()
         self.frames = np.arange(len(targets)) // (len(targets) // len(conditioning))  # of every sample
         self.gradients = _Gradients(size, conditioning)
 
@@ -291,7 +293,7 @@ class _Clip:
     def _through_layers(self, memory: _Memory, tile: _Tile) -> None:
         """Inputs, activations and gates of all layers."""
         operands, frames, x, pairs, z = self.operands, self.frames[tile.rows], tile.x, tile.pairs, tile.z
-        loops.embed(operands.embedding, self.previous[tile.rows], x, memory.inputs[0], tile.start)
+        loops.embed(operands.embedding, self.seen[tile.rows], x, memory.inputs[0], tile.start)
         for layer, dilation in enumerate(self.dilations):
             loops.pair(memory.inputs[layer], tile.start, dilation, pairs.array)
             torch.mm(pairs.tensor, operands.taps[layer], out=z.tensor)
@@ -338,7 +340,7 @@ class _Clip:
             _add_product(dtaps[layer], dz.turned, pairs.tensor)
             torch.mm(dz.tensor, operands.taps_back[layer], out=pairs.tensor)
             loops.pair_back(pairs.array, inputs, tile.start, dilation, dx, joint.array, to.input_bias[layer])
-        loops.embed_back(dx, self.previous[tile.rows], to.embedding)
+        loops.embed_back(dx, self.seen[tile.rows], to.embedding)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

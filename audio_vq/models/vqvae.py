@@ -15,6 +15,7 @@ from audio_vq.models.bands import Bands
 from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.encoder import Encoder
 from audio_vq.models.filterbank import Filterbank, Perturbation
+from audio_vq.models.period import PitchPeriod
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pitch import LIMIT
@@ -263,6 +264,9 @@ def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
     """A decoder of latents with `quantizer.dim` channels, and of pitch where there is one."""
     wavenet, bands = config.wavenet, config.wavenet.bands
     frames = math.prod(config.encoder.strides)  # of the filterbank, per unit
+    period = None
+    if wavenet.pitch_taps:
+        period = PitchPeriod(num_speakers, config.sample_rate / bands, shortest=1 + wavenet.pitch_taps // 2)
     conditioner = Conditioner(
         dim=config.quantizer.dim + (2 if config.pitch else 0),
         speakers=num_speakers,
@@ -272,6 +276,7 @@ def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
         frames_per_unit=wavenet.conditioning_frames,
         speaker_channels=wavenet.speaker_channels,
         spectrum=frames * config.encoder.filterbank if wavenet.spectrum_weight else 0,
+        period=period,
     )
     return WaveNet(
         bands=Bands(bands, config.mu_law_classes),
@@ -282,4 +287,5 @@ def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
         skip_channels=wavenet.skip_channels,
         frame_length=hop_length(config) // (bands * wavenet.conditioning_frames),
         conditioner=conditioner,
+        pitch_taps=wavenet.pitch_taps,
     )

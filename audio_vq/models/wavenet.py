@@ -11,6 +11,8 @@ A layer with dilation d, here for kernel size 2:
 
 Inside, time comes before channels, `(batch, time, channels)`: a dilated convolution is then one plain matrix product,
 several times faster on CPUs than a dilated `Conv1d`. Conditioning is computed once per frame, never per step.
+With pitch taps a step also sees what was said one pitch period ago (`period.py`): an odd number of steps around that.
+
 On CPUs `loss` is fused (`fused_loss.py`).
 """
 
@@ -36,7 +38,8 @@ class WaveNet(nn.Module):
         residual_channels: R; the gate has 2 R channels.
         skip_channels: S.
         frame_length: steps per conditioning frame.
-        conditioner: latents and speaker → conditioning.
+        conditioner: latents and speaker → conditioning; it knows the pitch period if there are pitch taps.
+        pitch_taps: steps around one pitch period ago that a step sees; 0 or an odd number.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class WaveNet(nn.Module):
         skip_channels: int,
         frame_length: int,
         conditioner: Conditioner,
+        pitch_taps: int = 0,
     ) -> None:
         super().__init__()
         self.bands = bands
@@ -58,10 +62,14 @@ class WaveNet(nn.Module):
         self.frame_length = frame_length
         self.conditioner = conditioner
         self.bfloat16_products = False  # whether the fused training loss may multiply in bfloat16
-        self.fused_loss = FusedLoss(tuple(self.dilations), self.silence)
-        # the last step's classes, a table per band one below another; what they say is summed
-        self.embedding = nn.Embedding(bands.bands * self.classes, residual_channels)
-        nn.init.normal_(self.embedding.weight, std=bands.bands**-0.5)
+        self.fused_loss = FusedLoss(tuple(self.dilations))
+        self.pitch_taps = pitch_taps
+        # the last step's classes, a table per band one below another; what they say is summed. Below are such tables of
+        # every pitch tap, and a row that says that there was nothing
+        last = bands.bands * self.classes
+        self.embedding = nn.Embedding(last * (1 + pitch_taps) + (pitch_taps > 0), residual_channels)
+        nn.init.normal_(self.embedding.weight[:last], std=bands.bands**-0.5)
+        nn.init.zeros_(self.embedding.weight[last:])
         self.layers = nn.ModuleList(
             GatedLayer(residual_channels, kernel_size, dilation, last=i == layers - 1)
             for i, dilation in enumerate(self.dilations)
@@ -91,8 +99,9 @@ class WaveNet(nn.Module):
         if supported(self.embedding.weight, self.kernel_size):
             wanted = self.bfloat16_products or torch.is_autocast_enabled("cpu")
             bfloat16 = wanted and cpu.HAS_BFLOAT16 and torch.is_grad_enabled()
-            frames = conditioning.transpose(1, 2).float()
-            return self.fused_loss(self._weights(), frames, targets, bfloat16=bfloat16)
+            frames = conditioning[:, : len(self.layers)].transpose(1, 2).float()
+            seen = self.seen(targets, conditioning)
+            return self.fused_loss(self._weights(), frames, seen, targets, bfloat16=bfloat16)
         return F.cross_entropy(self._logits(targets, conditioning).float(), targets)
 
     def forward(self, targets: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
@@ -109,18 +118,30 @@ class WaveNet(nn.Module):
         return self._logits(targets, self.conditioner(latents, speaker))
 
     def _logits(self, targets: Tensor, conditioning: Tensor) -> Tensor:
-        """Conditioning is `(batch, layers, frames, 2R)`."""
-        bands = self.bands.bands
-        firsts = torch.arange(0, bands * self.classes, self.classes, device=targets.device)  # of each band's classes
-        previous = F.pad(targets[..., :-1], (1, 0), value=self.silence) + firsts[:, None]
-        x = self.embedding(previous.transpose(1, 2)).sum(2)  # (B, T, R): time first from here …
+        """Conditioning is `(batch, rows, frames, 2R)`, as the conditioner makes it."""
+        x = self.embedding(self.seen(targets, conditioning)).sum(2)  # (B, T, R): time first from here …
         gates = []
-        for layer, frames in zip(self.layers, conditioning.unbind(1), strict=True):
+        for layer, frames in zip(self.layers, conditioning[:, : len(self.layers)].unbind(1), strict=True):
             x, gate = layer(x, frames)
             gates.append(gate)
         skip = F.relu(self.skip(torch.cat(gates, 2)))
         logits = self.output(F.relu(self.hidden(skip)))
-        return logits.unflatten(2, (bands, -1)).permute(0, 3, 2, 1)  # … to here
+        return logits.unflatten(2, (self.bands.bands, -1)).permute(0, 3, 2, 1)  # … to here
+
+    def seen(self, targets: Tensor, conditioning: Tensor) -> Tensor:
+        """Rows of the embedding that a step reads, `(batch, time, bands · (1 + pitch taps))`: what it sees said."""
+        bands, device = self.bands.bands, targets.device
+        firsts = torch.arange(0, bands * self.classes, self.classes, device=device)[:, None]  # of each band's classes
+        seen = [F.pad(targets[..., :-1], (1, 0), value=self.silence) + firsts]
+        if self.pitch_taps:
+            time = torch.arange(targets.shape[2], device=device)
+            periods = conditioning[:, -1, :, 0].long().repeat_interleave(self.frame_length, 1)  # (B, T)
+            for tap in range(self.pitch_taps):
+                ago = time - periods + (tap - self.pitch_taps // 2)
+                said = targets.gather(2, ago.clamp(0, len(time) - 1)[:, None].expand(-1, bands, -1))
+                said = said + firsts + (1 + tap) * bands * self.classes
+                seen.append(torch.where(((periods > 0) & (ago >= 0))[:, None], said, len(self.embedding.weight) - 1))
+        return torch.cat(seen, 1).transpose(1, 2)
 
     def _weights(self) -> DecoderWeights:
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]

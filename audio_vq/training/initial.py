@@ -8,6 +8,7 @@ from audio_vq.config import ModelConfig, as_dict
 from audio_vq.errors import UserError
 
 SPEAKERS = "wavenet.conditioner.speaker.weight"
+RANGES = "wavenet.conditioner.period.ranges"  # of the speakers' pitch: the corpus tells
 
 
 def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...], name: str) -> None:
@@ -29,6 +30,8 @@ def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...
     weights = load_tensors(folder)
     if SPEAKERS in weights:
         weights[SPEAKERS] = _for_speakers(weights[SPEAKERS], info.speakers, speakers)
+    if RANGES in weights:
+        weights[RANGES] = network.state_dict()[RANGES]
     fill(network, weights, folder)
 
 

@@ -59,6 +59,7 @@ class VQVAETask:
         self.codebook = CodebookSchedule(config.quantizer, self.heard, seed)
         self._prefetch = Prefetch(self.heard)
         self.fit_bands(self.network)
+        self.fit_period(self.network)
 
     def build(self) -> nn.Module:
         """The network, with fresh weights."""
@@ -90,6 +91,12 @@ class VQVAETask:
         """The gain of the decoder's bands, from some of the training's crops."""
         waveforms = [self.crops.batch(step).waveform for step in range(BAND_BATCHES)]
         network.wavenet.bands.fit(torch.cat(waveforms))
+
+    def fit_period(self, network: Any) -> None:
+        """The range of the speakers' pitch, by which a decoder finds the period of what is asked for."""
+        if network.wavenet.conditioner.period:
+            ranges = [self.listener.ranges[name] for name in self.corpus.speakers]
+            network.wavenet.conditioner.period.fit([(each.median_hz, each.spread_semitones) for each in ranges])
 
     def after_step(
         self,
