@@ -81,8 +81,13 @@ class WaveNet(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """How many previous samples a prediction depends on: whole steps, and what a step's bands reach beyond it."""
-        steps = 1 + (self.kernel_size - 1) * sum(self.dilations)
+        """How many previous samples a prediction depends on: whole steps, and what a step's bands reach beyond it.
+
+        The last step and, with pitch taps, one period back, are what the first layer sees.
+        """
+        period = self.conditioner.period
+        seen = period.longest + self.pitch_taps // 2 if period else 1
+        steps = seen + (self.kernel_size - 1) * sum(self.dilations)
         return steps * self.bands.bands + (self.bands.reach if self.bands.bands > 1 else 0)
 
     @property

@@ -17,7 +17,7 @@ from audio_vq.training.task import device_of
 
 SECONDS = 2.0  # of each recording
 RECORDINGS = 4  # as many voices as possible
-TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
+TEMPERATURES = (0.85, 0.9, 0.95, 1.0)  # colder speech falls silent
 RANGE_DB = 60.0  # below a recording's loudest mel band; what is softer counts as that
 
 
