@@ -54,7 +54,7 @@ def workplace(tmp_path, monkeypatch, spoken_corpus, vctk_tree):
         write_audio(chapter / f"{stem}.flac", corpus.waveform(utterance), 16000)
         with (chapter / f"{utterance.speaker[1:]}-7.trans.txt").open("a") as file:
             file.write(f"{stem} {utterance.text.upper()}\n")
-    for name in ("recording.wav", "hello.wav"):
+    for name in ("recording.wav", "hello.wav", "yours.wav"):
         write_audio(Path(name), corpus.waveform(corpus.utterances[0]), 16000)
     return tmp_path
 
@@ -67,7 +67,12 @@ def test_commands(workplace):
     }  # fmt: skip
     for arguments in typed:
         call(*shortened(arguments))
-    for file in ("converted/hello_to_p901.wav", "converted/recording_to_p902.wav", "report/report.html"):
+    for file in (
+        "converted/yours_to_slt.wav",
+        "converted/hello_to_p901.wav",
+        "converted/recording_to_p902.wav",
+        "report/report.html",
+    ):
         assert (workplace / file).exists()
     # the Python block, as it is printed
     waveform, sample_rate = soundfile.read("recording.wav", dtype="float32")

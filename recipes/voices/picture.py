@@ -35,16 +35,18 @@ def waveforms(model: VQVAE, corpus: PreparedCorpus, source: str, target: str) ->
 
 
 def draw(shown: dict[str, Waveform], sample_rate: int, seconds: float) -> Figure:
+    shown = {title: waveform[: round(seconds * sample_rate)] for title, waveform in shown.items()}
+    longest = max(map(len, shown.values())) / sample_rate
     with styled():
         figure = Figure(figsize=(9, 1.9 * len(shown)), layout="constrained")
         for axes, (title, waveform) in zip(np.atleast_1d(figure.subplots(len(shown))), shown.items(), strict=True):
-            mel = log_mel(waveform[: round(seconds * sample_rate)], sample_rate, sample_rate // 100)
+            mel = log_mel(waveform, sample_rate, sample_rate // 100)
             extent = (0, mel.shape[1] / 100, 0, mel.shape[0])
             top = mel.max()
             axes.imshow(mel, origin="lower", aspect="auto", cmap="magma", vmin=top - RANGE, vmax=top, extent=extent)
             axes.set_title(title, loc="left", fontsize=9)
             axes.set_yticks([])
-            axes.set_xlim(0, seconds)
+            axes.set_xlim(0, longest)
         axes.set_xlabel("seconds")
     return figure
 
