@@ -32,7 +32,8 @@ parse_options "encoder data work minutes seeds speakers utterances from set" "$@
 decoder_settings=(
   model.pitch=0 model.encoder.centred=false model.quantizer.groups=1 model.wavenet.bands=1 model.wavenet.layers=10
   model.wavenet.dilation_cycle=10 model.wavenet.residual_channels=32 model.wavenet.skip_channels=64
-  model.wavenet.conditioning_channels=0 model.wavenet.spectrum_weight=0 train.warp=0 train.equaliser_db=0
+  model.wavenet.conditioning_channels=0 model.wavenet.spectrum_weight=0 model.wavenet.pitch_taps=0
+  model.quantizer.continuous_share=0.2 train.warp=0 train.equaliser_db=0
   train.batch_size=4 train.crop_length=10240 train.spoken_length=0 train.optimizer=adam)
 case $encoder in
   raw) encoder_settings=(
