@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain, count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,10 +180,14 @@ def classes_of(f0: F0, pitch_range: PitchRange, num_classes: int) -> npt.NDArray
     return np.where(voiced, 1 + steps.clip(0, num_classes - 2), 0)
 
 
+def centres_of(classes: Any, num_classes: int) -> Any:
+    """Centres of voiced classes in spreads above the median, of an array or a tensor alike."""
+    return (classes - 0.5) * (2 * LIMIT / (num_classes - 1)) - LIMIT
+
+
 def contour_of(classes: npt.NDArray[np.int64], pitch_range: PitchRange, num_classes: int) -> F0:
     """F0 in Hz of classes: their centres, of the range given; 0 where unvoiced."""
-    spreads = (classes - 0.5) * 2 * LIMIT / (num_classes - 1) - LIMIT
-    hertz = pitch_range.median_hz * 2 ** (spreads * pitch_range.spread_semitones / 12)
+    hertz = pitch_range.median_hz * 2 ** (centres_of(classes, num_classes) * pitch_range.spread_semitones / 12)
     return np.where(classes > 0, hertz, 0.0).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from audio_vq.models.filterbank import Filterbank, Perturbation
 from audio_vq.models.period import PitchPeriod
 from audio_vq.models.quantizer import QuantizedLatents, VectorQuantizer
 from audio_vq.models.wavenet import WaveNet
-from audio_vq.pitch import LIMIT
+from audio_vq.pitch import centres_of
 
 NATS_TO_BITS = 1 / math.log(2)
 
@@ -217,8 +217,7 @@ def spoken_part(targets: Tensor, conditioning: Tensor, units: int, spoken: int) 
 def pitch_channels(classes: Tensor, num_classes: int) -> Tensor:
     """What the decoder reads of pitch classes `(batch, units)`: voiced or not, and how far up; `(batch, 2, units)`."""
     voiced = (classes > 0).float()
-    up = ((classes - 0.5) / (num_classes - 1) * 2 - 1) * LIMIT  # in spreads of a speaker's pitch: a class's centre
-    return torch.stack([voiced * 2 - 1, up * voiced], 1)
+    return torch.stack([voiced * 2 - 1, centres_of(classes, num_classes) * voiced], 1)
 
 
 def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
