@@ -75,7 +75,7 @@ def sample_each(
         if postfilter is None:
             return waveform
         clip, speaker = latents[index].to(device), int(speakers[index])
-        said = spectrum_chunks(wavenet.conditioner, clip, speaker, block, postfilter)
+        said = spectrum_chunks(wavenet.conditioner, clip, speaker, block, postfilter.filters)
         return postfiltered(postfilter, waveform, np.concatenate(list(said)))
 
     numbers = range(len(chunks)) if streams is None else streams
@@ -129,17 +129,17 @@ def decode_each(
 
 
 def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int, block: int) -> Iterator[Tensor]:
-    """Conditioning `(frames, layers, 2R)` of latents `(dim, units)`, `block` units at a time."""
+    """Conditioning `(frames, rows, 2R)` of latents `(dim, units)`, `block` units at a time."""
     for window, start, end in _windows(latents, conditioner.reach, block):
         yield chunk_conditioning(conditioner, window, speaker, start, end)
 
 
 def spectrum_chunks(
-    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, filterbank: Filterbank
+    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, filters: int
 ) -> Iterator[Doubles]:
     """The spectrum `(frames, filters)` that is said of latents `(dim, units)`, `block` units at a time."""
     for window, start, end in _windows(latents, conditioner.reach, block):
-        yield chunk_spectrum(conditioner, window, speaker, start, end, filterbank)
+        yield chunk_spectrum(conditioner, window, speaker, start, end, filters)
 
 
 def _windows(latents: Tensor, reach: int, block: int) -> Iterator[tuple[Tensor, int, int]]:
@@ -153,7 +153,7 @@ def _windows(latents: Tensor, reach: int, block: int) -> Iterator[tuple[Tensor, 
 
 @torch.no_grad()
 def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int) -> Tensor:
-    """Conditioning `(frames, layers, 2R)` of units start … end of a window of latents `(dim, units)`.
+    """Conditioning `(frames, rows, 2R)` of units start … end of a window of latents `(dim, units)`.
 
     The window goes on for the conditioner's reach to either side, except at an end of the clip.
     """
@@ -165,12 +165,12 @@ def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, s
 
 @torch.no_grad()
 def chunk_spectrum(
-    conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int, filterbank: Filterbank
+    conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int, filters: int
 ) -> Doubles:
     """The spectrum `(frames, filters)` that is said of units start … end of such a window."""
     voice = torch.tensor([speaker], device=window.device)
     said = conditioner.said_spectrum(window[None], voice)[0, start:end]  # (units, frames per unit · filters)
-    return said.reshape(-1, filterbank.filters).double().cpu().numpy()
+    return said.reshape(-1, filters).double().cpu().numpy()
 
 
 @torch.no_grad()

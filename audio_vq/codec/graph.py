@@ -33,7 +33,7 @@ MAX_RECORDED = 32  # steps per recording: launching it is then a hundredth of ru
 class _Remaining:
     """What is left to be sampled of one clip, and what there is."""
 
-    pieces: Iterator[Tensor]  # conditioning (≤ PIECE_FRAMES, layers, 2R)
+    pieces: Iterator[Tensor]  # conditioning (≤ PIECE_FRAMES, rows, 2R)
     random: np.random.Generator
     parts: list[Classes] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ def sample_on_gpu(
 
     Args:
         wavenet: whose device and precision are used.
-        conditioning: per clip, chunks `(frames, layers, 2R)` of any lengths; taken as they are needed.
+        conditioning: per clip, chunks `(frames, rows, 2R)` of any lengths; taken as they are needed.
         randoms: per clip, one number is drawn per step and band.
         options: how to draw.
         slots: clips that step together; a clip's logits depend on the number, in rounding only.

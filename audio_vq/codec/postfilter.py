@@ -40,12 +40,17 @@ class Postfilter:
     Args:
         filterbank: which the spectrum is of.
         state: of a waveform to be continued.
+
+    Attributes:
+        filters: how many.
+        state: to be kept and continued.
     """
 
     def __init__(self, filterbank: Filterbank, state: PostfilterState | None = None) -> None:
+        self.filters = filterbank.filters
         self._hop = hop = filterbank.hop_length
         window = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop))
-        responses = filterbank.responses(2 * hop).double().numpy()  # (filters, hop + 1)
+        responses = filterbank.responses(2 * hop).cpu().numpy()  # (filters, hop + 1)
         self._window = window
         self._energies = responses / (2 * hop * np.square(window).sum())  # of a frame's power spectrum
         self._shares = responses / responses.sum(0)  # of each filter in the gain of a frequency
@@ -64,9 +69,9 @@ class Postfilter:
             first = [spectrum[0]] if state.last is None else []
             state.spectrum += [frame.astype(np.float64) for frame in (*first, *spectrum)]
             state.last = state.spectrum[-1]
-        ready = min(len(state.spectrum), len(state.samples) // self._hop - 1)
+        ready = max(0, min(len(state.spectrum), len(state.samples) // self._hop - 1))
         parts = [np.zeros(0), *(self._next(i) for i in range(ready))]
-        state.samples, state.spectrum = state.samples[max(0, ready) * self._hop :], state.spectrum[max(0, ready) :]
+        state.samples, state.spectrum = state.samples[ready * self._hop :], state.spectrum[ready:]
         filtered = np.concatenate(parts)
         given = filtered[state.surplus :]
         state.surplus -= len(filtered) - len(given)

@@ -46,7 +46,7 @@ class Slots:
     said: Tensor  # (longest period + taps, slots, bands): those of the last steps, step t at t modulo their number
     steps: Tensor  # (slots,): of the clip so far
     position: Tensor  # (slots,): steps of the piece that are done
-    conditioning: Tensor  # (slots, frames, layers, 2R) of the piece, shifted
+    conditioning: Tensor  # (slots, frames, rows, 2R) of the piece, shifted
     uniforms: Tensor  # (slots, bands, frames · frame_length) of the piece, float64
     classes: Tensor  # (slots, bands, frames · frame_length) of the piece, as far as it is done
 

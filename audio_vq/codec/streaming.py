@@ -140,11 +140,11 @@ class WaveformStream:
         with torch_threads(1):
             latents = self._model.lookup(codes[None])[0]
             place = (latents, self._state.speaker, start, end)
-            frames = chunk_conditioning(self._conditioner, *place)  # (frames, layers, 2R)
-            filterbank = self._model.said_filterbank
-            said = chunk_spectrum(self._conditioner, *place, filterbank) if self._postfilter and filterbank else None
-        waveform = self._bands.push(self._sample(frames.float().cpu().numpy()))
-        return waveform if self._postfilter is None or said is None else self._postfilter.push(waveform, said)
+            frames = chunk_conditioning(self._conditioner, *place)  # (frames, rows, 2R)
+            waveform = self._bands.push(self._sample(frames.float().cpu().numpy()))
+            if self._postfilter is None:
+                return waveform
+            return self._postfilter.push(waveform, chunk_spectrum(self._conditioner, *place, self._postfilter.filters))
 
     def _sample(self, frames: Floats) -> Classes:
         """Classes `(bands, steps)`."""

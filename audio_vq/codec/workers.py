@@ -23,7 +23,7 @@ class SamplingJob:
 
     index: int
     units: int  # its length
-    chunks: Iterator[Tensor]  # of conditioning, (frames, layers, 2R) each
+    chunks: Iterator[Tensor]  # of conditioning, (frames, rows, 2R) each
     random: np.random.Generator
     frames: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))  # made and not yet used
     parts: list[Classes] = field(default_factory=list)

@@ -204,7 +204,7 @@ def conditioning_bits(
 def spoken_part(targets: Tensor, conditioning: Tensor, units: int, spoken: int) -> tuple[Tensor, Tensor]:
     """So many units of each clip, from places that torch's generator draws.
 
-    Targets are `(batch, bands, steps)`, conditioning `(batch, layers, frames, 2R)`, both of `units` units.
+    Targets are `(batch, bands, steps)`, conditioning `(batch, rows, frames, 2R)`, both of `units` units.
     """
     first = torch.randint(units - spoken + 1, (len(targets),)).tolist()
     steps, frames = targets.shape[2] // units, conditioning.shape[2] // units
