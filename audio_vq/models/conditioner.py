@@ -52,6 +52,10 @@ class Conditioner(nn.Module):
         self.from_latents = nn.Linear(channels or dim, layers * 2 * residual_channels)
         self.from_speaker = nn.Linear(self.speaker.embedding_dim, layers * 2 * residual_channels, bias=False)
 
+    @property
+    def num_speakers(self) -> int:
+        return self.speaker.num_embeddings
+
     def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
         voice = self.speaker(speaker)
         frames = self.network.frames(self.network.context(latents, voice)) if self.network else latents
