@@ -223,13 +223,16 @@ class VQVAE:
         temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
+        postfilter: bool = True,
     ) -> Waveform:
         """Samples a waveform `(num_units · hop_length,)` of the units in a speaker's voice.
+
+        With `postfilter` it is brought to the spectrum that the model says it has, where it says one.
 
         Raises:
             UserError: unknown speaker, units outside the codebook, impossible sampling options.
         """
-        return self.decode_many([units], [speaker], temperature, top_p, seed)[0]
+        return self.decode_many([units], [speaker], temperature, top_p, seed, postfilter=postfilter)[0]
 
     def decode_many(
         self,
@@ -239,6 +242,7 @@ class VQVAE:
         top_p: float = 1.0,
         seed: int = 0,
         streams: Sequence[int] | None = None,
+        postfilter: bool = True,
     ) -> list[Waveform]:
         """As `decode`, several unit sequences at once on all cores; each result is the same as alone.
 
@@ -247,7 +251,7 @@ class VQVAE:
         streams = [0] * len(units) if streams is None else streams
         if not len(units) == len(speakers) == len(streams):
             raise UserError(f"{len(units)} unit sequences, {len(speakers)} speakers and {len(streams)} streams")
-        options = self.sampling_options(temperature, top_p, seed)
+        options = self.sampling_options(temperature, top_p, seed, postfilter)
         voices = [self.speaker_index(name) for name in speakers]
         ended = dict(decode_each(self.codec, units, voices, options, streams))
         return [ended[index] for index in range(len(units))]
@@ -259,13 +263,14 @@ class VQVAE:
         temperature: Temperature | None = None,
         top_p: float = 1.0,
         seed: int = 0,
+        postfilter: bool = True,
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late, as `encode_stream` gives them.
 
         A block holds `BLOCK_SECONDS` (`codec/decode.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
-        stream = self.stream(speaker, temperature, top_p, seed)
+        stream = self.stream(speaker, temperature, top_p, seed, postfilter=postfilter)
         for unit in units:
             block = stream.push(self.codec.checked(np.asarray(unit)[..., None]))
             if len(block):
@@ -281,14 +286,14 @@ class VQVAE:
         top_p: float = 1.0,
         seed: int = 0,
         state: StreamState | None = None,
+        postfilter: bool = True,
     ) -> WaveformStream:
         """A waveform that is sampled bit by bit: `push` units, `finish`; its `state` can be kept and continued here.
 
         With `state` the other arguments are the state's.
         """
-        return stream_of(
-            self.codec, self.speaker_index(speaker), self.sampling_options(temperature, top_p, seed), state
-        )
+        options = self.sampling_options(temperature, top_p, seed, postfilter)
+        return stream_of(self.codec, self.speaker_index(speaker), options, state)
 
     def convert(
         self,
@@ -300,6 +305,7 @@ class VQVAE:
         top_p: float = 1.0,
         pitch: float = 0.0,
         flat: bool = False,
+        postfilter: bool = True,
     ) -> Waveform:
         """Says what a recording says in another speaker's voice; same duration, at the model's sample rate.
 
@@ -309,7 +315,7 @@ class VQVAE:
         Raises:
             UserError: no waveform, unknown speaker, impossible sampling options, a melody for a model without pitch.
         """
-        options = self.sampling_options(temperature, top_p, seed)
+        options = self.sampling_options(temperature, top_p, seed, postfilter)
         wanted = Conversion(_source(waveform, sample_rate), (self.speaker_index(speaker),))
         (converted,) = convert_all(self.codec, [wanted], options, Melody(pitch, flat))
         return converted.waveform

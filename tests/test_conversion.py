@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 from test_cli import call
-from test_encoding import ENCODERS, model_with
+from test_encoding import ENCODERS, model_with, noise, voice
 
 from audio_vq.audio import at_rate, to_pcm16, write_audio
 from audio_vq.codec import conversion, workers
@@ -87,6 +87,23 @@ def test_the_model_converts_as_the_command_does(model, tmp_path):
         converted = model.convert(samples, rate, "ben", seed=3, temperature=0.9)
         written, _ = soundfile.read(tmp_path / f"{file.stem}_to_ben.wav", dtype="int16")
         np.testing.assert_array_equal(written, to_pcm16(converted))
+
+
+def test_the_postfilter_can_be_left_out(tmp_path):
+    """In every way to speak, and what is spoken without it is the same in each."""
+    model, waveform = voice(), noise(8000)
+    model.save_pretrained(tmp_path / "model")
+    write_audio(tmp_path / "in.wav", waveform, RATE)
+    waveform, _ = soundfile.read(tmp_path / "in.wav", dtype="float32")
+    units = model.encode(waveform, RATE)
+    plain = model.decode(units, "ben", postfilter=False)
+    assert not np.array_equal(plain, model.decode(units, "ben"))
+    np.testing.assert_array_equal(model.convert(waveform, RATE, "ben", postfilter=False), plain)
+    streamed = model.decode_stream(iter(units.T), "ben", postfilter=False)
+    np.testing.assert_array_equal(np.concatenate(list(streamed)), plain)
+    call("convert", tmp_path / "model", tmp_path / "in.wav", "--no-postfilter", "--to", "ben", "--out", tmp_path)
+    written, _ = soundfile.read(tmp_path / "in_to_ben.wav", dtype="int16")
+    np.testing.assert_array_equal(written, to_pcm16(plain))
 
 
 def test_a_recording_is_read_once(model):
