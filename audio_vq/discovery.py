@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_vq.audio import is_audio
+from audio_vq.audio.files import is_audio
 from audio_vq.errors import UserError
 
 # taken without a look inside, so that a damaged one is named when it is read

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 
 FRAME_LENGTH = 400  # samples; 25 ms at 16 kHz
 ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest one are pauses

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import OffsetFilter, StreamResampler, Waveform, at_rate
+from audio_vq.audio.resampling import OffsetFilter, StreamResampler, at_rate
+from audio_vq.audio.waveform import Waveform
 from audio_vq.loudness import LoudnessMeter
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform, at_rate
+from audio_vq.audio.resampling import at_rate
+from audio_vq.audio.waveform import Waveform
 from audio_vq.checkpoint import (
     CheckpointInfo,
     config_from,

@@ -6,7 +6,7 @@ Example: python recipes/held_out.py work/vctk/corpus work/vctk/held_out --count 
 import argparse
 from pathlib import Path
 
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.data.prepared import PreparedCorpus
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from audio_vq.audio import load_librosa, write_audio
+from audio_vq.audio.features import load_librosa
+from audio_vq.audio.files import write_audio
 from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.corpora.synthetic.corpus import Synthesis, prepare_synthetic
 from audio_vq.data.prepare import Processing, SplitRule, prepare

@@ -11,7 +11,8 @@ from conftest import VCTK_MINI
 from audio_vq.analysis.alignment.align import PhoneStart, align_corpus, in_source_time, plan_alignment
 from audio_vq.analysis.alignment.alignments import ARPABET, read_alignment
 from audio_vq.analysis.alignment.lexicon import spoken_words
-from audio_vq.audio import from_pcm16, resample, to_pcm16
+from audio_vq.audio.resampling import resample
+from audio_vq.audio.waveform import from_pcm16, to_pcm16
 from audio_vq.cli.align import align
 from audio_vq.data.corpora.vctk import find_vctk
 from audio_vq.data.prepare import Processing, SplitRule, complete, prepare

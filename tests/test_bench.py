@@ -10,7 +10,7 @@ import torch
 from test_cli import call, mistake
 
 from audio_vq import VQVAE
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.bench import formats, gpu, machine, measurement, prior, runner, sampling, training
 from audio_vq.bench.decoder import Speech, make_decoder
 from audio_vq.bench.measurement import Budget, take_turns

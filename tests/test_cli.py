@@ -15,7 +15,7 @@ from test_training import run_of
 from typer.testing import CliRunner
 
 from audio_vq import VQVAE, audio
-from audio_vq.audio import read_audio, write_audio
+from audio_vq.audio.files import read_audio, write_audio
 from audio_vq.cli import main
 from audio_vq.codec.sampler import choose_precision
 from audio_vq.data.prepared import PreparedCorpus

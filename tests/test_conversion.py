@@ -7,7 +7,9 @@ import torch
 from test_cli import call
 from test_encoding import ENCODERS, model_with, noise, voice
 
-from audio_vq.audio import at_rate, to_pcm16, write_audio
+from audio_vq.audio.files import write_audio
+from audio_vq.audio.resampling import at_rate
+from audio_vq.audio.waveform import to_pcm16
 from audio_vq.codec import conversion, workers
 from audio_vq.codec.conversion import Conversion, convert_all, cuts_in_pauses
 from audio_vq.codec.drawing import SamplingOptions

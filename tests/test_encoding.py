@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.signal import sawtooth
 
 from audio_vq import VQVAE
-from audio_vq.audio import at_rate
+from audio_vq.audio.resampling import at_rate
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.codec import source as reading
 from audio_vq.codec.encode import encode_sources

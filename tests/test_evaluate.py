@@ -29,7 +29,7 @@ from audio_vq.analysis.judges.scores import (
     summarise,
 )
 from audio_vq.analysis.report.conversions import BEGIN, END, with_conversion, write_section
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.codec.conversion import Converted
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.data.prepared import PreparedCorpus

@@ -14,7 +14,7 @@ from test_training import MODEL, TRAIN, run_of
 from test_vqvae import batch, tiny_config  # noqa: F401 - a fixture
 from torch.distributions import Normal, kl_divergence
 
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.checkpoint import load_weights
 from audio_vq.config import GaussianConfig
 from audio_vq.data.prepared import PreparedCorpus

@@ -11,7 +11,9 @@ from audio_vq.analysis.alignment.lexicon import spoken_words
 from audio_vq.analysis.judges import panel as judges
 from audio_vq.analysis.judges.panel import Clip, Impression, Marks, judge_clip, require_judges
 from audio_vq.analysis.judges.scores import edit_distance
-from audio_vq.audio import Audio, fundamental_frequency, read_audio, resample
+from audio_vq.audio.features import fundamental_frequency
+from audio_vq.audio.files import Audio, read_audio
+from audio_vq.audio.resampling import resample
 from audio_vq.errors import UserError
 
 RATE = 16000

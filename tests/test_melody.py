@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from test_cli import call, mistake
 from test_encoding import ENCODERS, RANGES, buzz, model_with, noise, voice
 
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.codec.melody import Melody
 from audio_vq.errors import UserError
 from audio_vq.pitch import LIMIT

@@ -10,7 +10,7 @@ from test_cli import call
 from test_training import MODEL, TRAIN
 
 from audio_vq import VQVAE, UnitPrior
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.config import TrainRun
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.training.runs import run_vqvae

@@ -12,7 +12,7 @@ from report_case import make_case
 
 from audio_vq.analysis.report import clips
 from audio_vq.analysis.report.report import write_report
-from audio_vq.audio import opus_bytes
+from audio_vq.audio.files import opus_bytes
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 NAMES = ("chromium", "chromium-browser", "google-chrome")

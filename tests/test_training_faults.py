@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from test_cli import call
 from test_training import FULL, MODEL, PARTLY_SPOKEN, TRAIN, run_of
 
-from audio_vq.audio import write_audio
+from audio_vq.audio.files import write_audio
 from audio_vq.data.corpora.folder import find_folder
 from audio_vq.data.prepare import Processing, SplitRule, complete, prepare
 from audio_vq.data.prepared import PreparedCorpus

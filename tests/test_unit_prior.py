@@ -9,7 +9,7 @@ import torch
 from test_prior import ONE, THREE, each_track_sizes, make_prior
 
 from audio_vq import VQVAE, UnitPrior
-from audio_vq.audio import read_audio, write_audio
+from audio_vq.audio.files import read_audio, write_audio
 from audio_vq.checkpoint import CheckpointInfo
 from audio_vq.cli.sample import sample
 from audio_vq.config import (

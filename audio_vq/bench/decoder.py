@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.models.vqvae import NATS_TO_BITS
 from audio_vq.models.wavenet import WaveNet
 from audio_vq.pretrained import VQVAE

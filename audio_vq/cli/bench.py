@@ -108,7 +108,7 @@ def _read_speech(path: Path | None, sample_rate: int, speakers: Sequence[str], s
     """So many seconds: of the first known speaker of a prepared corpus, or of the first files."""
     import numpy as np
 
-    from audio_vq.audio import read_audio
+    from audio_vq.audio.files import read_audio
     from audio_vq.bench.decoder import Speech
     from audio_vq.data.prepared import CORPUS_FILE, PreparedCorpus
     from audio_vq.discovery import find_recordings

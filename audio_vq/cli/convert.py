@@ -135,7 +135,7 @@ def _convert(
     faults: Faults,
 ) -> None:
     """Writes the files."""
-    from audio_vq.audio import write_audio
+    from audio_vq.audio.files import write_audio
     from audio_vq.codec.conversion import Conversion, convert_all
     from audio_vq.progress import progress_bar
 

@@ -76,7 +76,7 @@ def _decode(
     options: "SamplingOptions",
     comments: dict[Path, str],
 ) -> None:
-    from audio_vq.audio import write_audio
+    from audio_vq.audio.files import write_audio
     from audio_vq.codec.decode import decode_each
     from audio_vq.progress import progress_bar
 

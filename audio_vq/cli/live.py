@@ -11,7 +11,7 @@ from audio_vq.cli.results import result_files
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
-    from audio_vq.audio import Waveform
+    from audio_vq.audio.waveform import Waveform
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.codec.follow import Ending
     from audio_vq.codec.melody import Melody
@@ -43,7 +43,7 @@ def check_live(live: LiveInput, targets: list[str], out: Path, force: bool) -> P
     Raises:
         UserError: there is nothing to follow, or more than one voice, or the result exists.
     """
-    from audio_vq.audio import HIGHEST_RATE, LOWEST_RATE
+    from audio_vq.audio.resampling import HIGHEST_RATE, LOWEST_RATE
     from audio_vq.cli.recordings import distinct_names
 
     if len(targets) != 1:

@@ -87,7 +87,7 @@ def still_to_make(comments: Mapping[Path, str], force: bool) -> set[Path]:
     Raises:
         UserError: all exist, or one that was made with something else.
     """
-    from audio_vq.audio import read_comment
+    from audio_vq.audio.files import read_comment
 
     if force:
         return set(comments)

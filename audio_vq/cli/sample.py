@@ -53,7 +53,7 @@ def sample(
     """
     import numpy as np
 
-    from audio_vq.audio import write_audio
+    from audio_vq.audio.files import write_audio
     from audio_vq.codec.decode import decode_each
     from audio_vq.files import safe_name
     from audio_vq.pretrained import VQVAE

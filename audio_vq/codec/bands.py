@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from audio_vq.audio import Waveform, mu_law_decode
+from audio_vq.audio.waveform import Waveform
 from audio_vq.models.bands import Bands
+from audio_vq.models.mu_law import mu_law_decode
 
 Classes = npt.NDArray[np.integer]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.encoder import ChunkEncoder
 from audio_vq.codec.sampler import Precision
 from audio_vq.errors import UserError

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions

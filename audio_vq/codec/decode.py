@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.bands import Classes, joined
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.drawing import SamplingOptions, random_stream

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.threads import lone_threads, torch_threads
 from audio_vq.models.convolution import Convolution
 from audio_vq.models.vqvae import VQVAEModel

@@ -6,7 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from audio_vq.audio import StreamResampler, Waveform
+from audio_vq.audio.resampling import StreamResampler
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import block_units
 from audio_vq.codec.encoder import CHUNK_UNITS, ChunkEncoder, Spectrum

@@ -6,7 +6,8 @@ from itertools import chain
 
 import numpy as np
 
-from audio_vq.audio import Waveform, at_rate
+from audio_vq.audio.resampling import at_rate
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import block_units
 from audio_vq.codec.drawing import SamplingOptions

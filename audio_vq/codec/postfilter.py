@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.models.filterbank import CENTRE, FLOOR, LOG_SCALE, Filterbank
 
 Doubles = npt.NDArray[np.float64]

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_vq.audio import Waveform, at_rate, audio_blocks, checked_waveform
+from audio_vq.audio.files import audio_blocks
+from audio_vq.audio.resampling import at_rate
+from audio_vq.audio.waveform import Waveform, checked_waveform
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 

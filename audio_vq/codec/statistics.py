@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import StreamResampler, Waveform
+from audio_vq.audio.resampling import StreamResampler
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.source import Levelled
 from audio_vq.models.filterbank import ACTIVE_RANGE_DB, LOG_SCALE

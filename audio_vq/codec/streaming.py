@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.bands import BandStream, Classes
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.decode import block_units, chunk_conditioning, chunk_spectrum

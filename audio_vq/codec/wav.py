@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, to_pcm16
+from audio_vq.audio.waveform import Waveform, to_pcm16
 from audio_vq.errors import UserError
 
 UNKNOWN_SIZE = 0xFFFFFFFF  # bytes; what a stream says whose end is not known yet

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from audio_vq.audio import Waveform
+from audio_vq.audio.waveform import Waveform
 
 LONG_SECONDS = 30.0  # what lasts longer is cut
 LONGEST_PIECE_SECONDS = 20.0

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from audio_vq.audio import Trimmed, Waveform, from_pcm16, read_audio, to_pcm16, trim_silence
+from audio_vq.audio.features import Trimmed, trim_silence
+from audio_vq.audio.files import read_audio
+from audio_vq.audio.waveform import Waveform, from_pcm16, to_pcm16
 from audio_vq.data.corpora.recordings import Recording, RecordingSet, distinct
 from audio_vq.data.pauses import Piece, pieces
 from audio_vq.data.prepared import SPLITS, CorpusHeader, Skipped, SplitSize, Utterance

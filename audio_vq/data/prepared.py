@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, at_rate, from_pcm16
+from audio_vq.audio.resampling import at_rate
+from audio_vq.audio.waveform import Waveform, from_pcm16
 from audio_vq.codec.source import Source
 from audio_vq.errors import UserError
 from audio_vq.files import safe_name

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audio_vq.audio import mu_law_decode, mu_law_encode
+from audio_vq.models.mu_law import mu_law_decode, mu_law_encode
 
 TAPS_PER_BAND = 20
 KAISER_BETA = 9.0

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from audio_vq.audio import Waveform, log_mel, write_audio
+from audio_vq.audio.features import log_mel
+from audio_vq.audio.files import write_audio
+from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.decode import SamplingOptions, sample_waveforms
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.models.vqvae import Heard

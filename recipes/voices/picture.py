@@ -14,7 +14,8 @@ import numpy as np
 from audio_vq import VQVAE
 from audio_vq.analysis.judges.sentences import Sentences
 from audio_vq.analysis.report.plots import Figure, styled
-from audio_vq.audio import Waveform, log_mel
+from audio_vq.audio.features import log_mel
+from audio_vq.audio.waveform import Waveform
 from audio_vq.data.prepared import PreparedCorpus
 
 RANGE = 60 * np.log(10) / 20  # nats of magnitude shown below the loudest

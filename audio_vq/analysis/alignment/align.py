@@ -18,7 +18,8 @@ from audio_vq.analysis.alignment.alignments import (
     write_alignment,
 )
 from audio_vq.analysis.alignment.lexicon import dictionary_words, pronounce, require_package, spoken_words
-from audio_vq.audio import resample, to_pcm16
+from audio_vq.audio.resampling import resample
+from audio_vq.audio.waveform import to_pcm16
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.errors import UserError
 from audio_vq.parallel import in_order

@@ -12,7 +12,7 @@ import numpy as np
 from audio_vq.analysis.judges.pairs import Pair
 from audio_vq.analysis.judges.panel import Clip
 from audio_vq.analysis.judges.scores import Contour
-from audio_vq.audio import read_audio, write_audio
+from audio_vq.audio.files import read_audio, write_audio
 from audio_vq.codec.conversion import Conversion, Converted, convert_all
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.data.prepared import PreparedCorpus, Utterance, corpus_sources

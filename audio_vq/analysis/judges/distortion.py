@@ -8,7 +8,10 @@ import numpy.typing as npt
 
 from audio_vq.analysis.judges.pairs import Pair
 from audio_vq.analysis.judges.scores import NOTHING, Ratio
-from audio_vq.audio import Waveform, log_mel, read_audio, resample
+from audio_vq.audio.features import log_mel
+from audio_vq.audio.files import read_audio
+from audio_vq.audio.resampling import resample
+from audio_vq.audio.waveform import Waveform
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.kernels.dtw import warped_distance
 from audio_vq.loudness import ACTIVE_RANGE_DB

@@ -12,7 +12,8 @@ import numpy as np
 
 from audio_vq.analysis.alignment.lexicon import spoken_words
 from audio_vq.analysis.judges.panel import Impression
-from audio_vq.audio import PITCH_HOP_SECONDS, Waveform, fundamental_frequency
+from audio_vq.audio.features import PITCH_HOP_SECONDS, fundamental_frequency
+from audio_vq.audio.waveform import Waveform
 
 CONDITIONS = {
     "converted": "the source recording in the target's voice",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import dct
 
-from audio_vq.audio import log_mel
+from audio_vq.audio.features import log_mel
 
 FRAME_SECONDS = 0.01
 MFCC_COUNT = 13

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audio_vq.analysis.measures.encoded import EncodedUtterance
-from audio_vq.audio import log_mel
+from audio_vq.audio.features import log_mel
 from audio_vq.codec.prior import unit_bits
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.units import run_lengths

@@ -10,7 +10,8 @@ from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.report.codebook_map import CodebookMap, map_codebook, nearest_neighbours
 from audio_vq.analysis.report.phone_classes import CLASS_COLOURS, phone_class, phone_order
-from audio_vq.audio import Waveform, log_mel
+from audio_vq.audio.features import log_mel
+from audio_vq.audio.waveform import Waveform
 from audio_vq.progress import progress_bar
 from audio_vq.units import run_lengths
 

@@ -13,7 +13,7 @@ import torch
 from audio_vq.analysis.measures.analyze import Analysis
 from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.report.atlas import Atlas, Stretch, UnitEntry
-from audio_vq.audio import opus_bytes
+from audio_vq.audio.files import opus_bytes
 from audio_vq.progress import progress_bar
 
 CONTEXT_SECONDS = 0.2  # before and after the stretch

@@ -11,7 +11,7 @@ from typing import Any
 from audio_vq.analysis.judges.scores import CONDITIONS, FIGURES
 from audio_vq.analysis.report.judgements import FigureRow, readings, shown_figures
 from audio_vq.analysis.report.templates import page_part, page_template
-from audio_vq.audio import flac_bytes, read_audio
+from audio_vq.audio.files import flac_bytes, read_audio
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 

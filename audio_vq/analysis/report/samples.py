@@ -18,7 +18,9 @@ from audio_vq.analysis.measures.encoded import EncodedUtterance
 from audio_vq.analysis.measures.phones import PhoneScores
 from audio_vq.analysis.report.atlas import mel_band
 from audio_vq.analysis.report.phone_classes import phone_class
-from audio_vq.audio import Waveform, flac_bytes, log_mel
+from audio_vq.audio.features import log_mel
+from audio_vq.audio.files import flac_bytes
+from audio_vq.audio.waveform import Waveform
 from audio_vq.data.prepared import Utterance
 from audio_vq.units import run_lengths
 

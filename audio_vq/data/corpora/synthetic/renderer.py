@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from audio_vq.audio import Waveform, from_pcm16, to_pcm16
+from audio_vq.audio.waveform import Waveform, from_pcm16, to_pcm16
 from audio_vq.data.corpora.synthetic.voices import Voice
 from audio_vq.espeak import SILENCE, STOPS, Espeak, Speech, arpabet
 from audio_vq.loudness import normalise_loudness
