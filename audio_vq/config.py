@@ -209,6 +209,8 @@ class TrainConfig:
     equaliser_db: float = setting(0.0, 0, 60)  # a random smooth curve; standard deviation of each of its cosines
     # of the error of spectra converted to another voice and back, a share of that of spectra said; 0 = none are
     cycle_weight: float = setting(0.0, 0)
+    # the default with which the model will speak: how far beyond its place, away from the average, a voice is led
+    emphasis: float = setting(0.0, -1, 4)
     warmup_steps: int = setting(50, 0)
     decay_share: float = setting(0.4, 0, 1)  # last share of the budget, over which the learning rate falls to zero
     max_grad_norm: float = setting(1.0, ABOVE_ZERO)

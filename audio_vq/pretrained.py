@@ -141,6 +141,11 @@ class VQVAE:
         return tuple(given) if isinstance(given, list) else given
 
     @property
+    def emphasis(self) -> float:
+        """With which the model speaks where nothing else is said, see `SamplingOptions`."""
+        return float(self.info.data.get("emphasis", 0.0))
+
+    @property
     def speakers(self) -> tuple[str, ...]:
         return self.info.speakers
 
@@ -212,10 +217,20 @@ class VQVAE:
         yield from _one_by_one(encoder.finish())
 
     def sampling_options(
-        self, temperature: Temperature | None = None, top_p: float = 1.0, seed: int = 0, postfilter: bool = True
+        self,
+        temperature: Temperature | None = None,
+        top_p: float = 1.0,
+        seed: int = 0,
+        postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> SamplingOptions:
-        """How to draw, at the model's own temperature where none is given. Raises UserError for what is impossible."""
-        return SamplingOptions(self.temperature if temperature is None else temperature, top_p, seed, postfilter)
+        """How to speak, with the model's own temperature and emphasis where none are given.
+
+        Raises:
+            UserError: values out of range.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        return SamplingOptions(temperature, top_p, seed, postfilter, self.emphasis if emphasis is None else emphasis)
 
     def decode(
         self,
@@ -225,15 +240,19 @@ class VQVAE:
         top_p: float = 1.0,
         seed: int = 0,
         postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> Waveform:
         """Samples a waveform `(num_units · hop_length,)` of the units in a speaker's voice.
 
-        With `postfilter` it is brought to the spectrum that the model says it has, where it says one.
+        With `postfilter` it is brought to the spectrum that the model says it has, where it says one; `emphasis` makes
+        it more of the speaker's than it would be.
 
         Raises:
             UserError: unknown speaker, units outside the codebook, impossible sampling options.
         """
-        return self.decode_many([units], [speaker], temperature, top_p, seed, postfilter=postfilter)[0]
+        return self.decode_many([units], [speaker], temperature, top_p, seed, postfilter=postfilter, emphasis=emphasis)[
+            0
+        ]
 
     def decode_many(
         self,
@@ -244,6 +263,7 @@ class VQVAE:
         seed: int = 0,
         streams: Sequence[int] | None = None,
         postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> list[Waveform]:
         """As `decode`, several unit sequences at once on all cores; each result is the same as alone.
 
@@ -252,7 +272,7 @@ class VQVAE:
         streams = [0] * len(units) if streams is None else streams
         if not len(units) == len(speakers) == len(streams):
             raise UserError(f"{len(units)} unit sequences, {len(speakers)} speakers and {len(streams)} streams")
-        options = self.sampling_options(temperature, top_p, seed, postfilter)
+        options = self.sampling_options(temperature, top_p, seed, postfilter, emphasis)
         voices = [self.speaker_index(name) for name in speakers]
         ended = dict(decode_each(self.codec, units, voices, options, streams))
         return [ended[index] for index in range(len(units))]
@@ -265,13 +285,14 @@ class VQVAE:
         top_p: float = 1.0,
         seed: int = 0,
         postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> Iterator[Waveform]:
         """As `decode`, in blocks as they are made, from units that may arrive late, as `encode_stream` gives them.
 
         A block holds `BLOCK_SECONDS` (`codec/decode.py`) and is made when the units after it that its
         conditioning may depend on are known.
         """
-        stream = self.stream(speaker, temperature, top_p, seed, postfilter=postfilter)
+        stream = self.stream(speaker, temperature, top_p, seed, postfilter=postfilter, emphasis=emphasis)
         for unit in units:
             block = stream.push(self.codec.checked(np.asarray(unit)[..., None]))
             if len(block):
@@ -288,12 +309,13 @@ class VQVAE:
         seed: int = 0,
         state: StreamState | None = None,
         postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> WaveformStream:
         """A waveform that is sampled bit by bit: `push` units, `finish`; its `state` can be kept and continued here.
 
         With `state` the other arguments are the state's.
         """
-        options = self.sampling_options(temperature, top_p, seed, postfilter)
+        options = self.sampling_options(temperature, top_p, seed, postfilter, emphasis)
         return stream_of(self.codec, self.speaker_index(speaker), options, state)
 
     def convert(
@@ -307,6 +329,7 @@ class VQVAE:
         pitch: float = 0.0,
         flat: bool = False,
         postfilter: bool = True,
+        emphasis: float | None = None,
     ) -> Waveform:
         """Says what a recording says in another speaker's voice; same duration, at the model's sample rate.
 
@@ -316,7 +339,7 @@ class VQVAE:
         Raises:
             UserError: no waveform, unknown speaker, impossible sampling options, a melody for a model without pitch.
         """
-        options = self.sampling_options(temperature, top_p, seed, postfilter)
+        options = self.sampling_options(temperature, top_p, seed, postfilter, emphasis)
         wanted = Conversion(_source(waveform, sample_rate), (self.speaker_index(speaker),))
         (converted,) = convert_all(self.codec, [wanted], options, Melody(pitch, flat))
         return converted.waveform

@@ -149,7 +149,7 @@ def test_results_of_other_settings_are_not_taken_for_these(model, recording, tmp
     arguments = ["convert", model, recording, "--to", "ann", "--out", tmp_path]
     call(*arguments)
     call("convert", model, recording, "--to", "ann", "--to", "ben", "--out", tmp_path)
-    for other in (["--seed", 1], ["--temperature", 0.5], ["--precision", "float32"]):
+    for other in (["--seed", 1], ["--temperature", 0.5], ["--emphasis", 0.5], ["--precision", "float32"]):
         if other != ["--precision", choose_precision("auto")]:
             assert "something else" in mistake(*arguments, *other)
     louder = tmp_path / "louder" / recording.name
@@ -332,6 +332,7 @@ def test_users_mistakes(model, recording, tiny_corpus, tmp_path):
     assert "known: ann, ben, cleo" in mistake("convert", model, recording, "--to", "bob", "--out", out)
     assert "not a checkpoint" in mistake("convert", tmp_path, recording, "--to", "ben", "--out", out)
     assert "temperature" in mistake("convert", model, recording, "--to", "ben", "--out", out, "--temperature", "0")
+    assert "emphasis" in mistake("convert", model, recording, "--to", "ben", "--out", out, "--emphasis", "9")
     assert "does not exist" in mistake("info", tmp_path / "nothing")
     assert "no such file" in mistake("decode", model, tmp_path / "no.jsonl", "--speaker", "ben", "--out", out)
     assert not out.exists()

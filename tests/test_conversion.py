@@ -91,21 +91,32 @@ def test_the_model_converts_as_the_command_does(model, tmp_path):
         np.testing.assert_array_equal(written, to_pcm16(converted))
 
 
-def test_the_postfilter_can_be_left_out(tmp_path):
-    """In every way to speak, and what is spoken without it is the same in each."""
+@pytest.mark.parametrize(
+    ("option", "given"), [({"postfilter": False}, "--no-postfilter"), ({"emphasis": 0.5}, "--emphasis=0.5")]
+)
+def test_how_to_speak_can_be_said_in_every_way(tmp_path, option, given):
+    """What is spoken is the same in each, and not what it would be otherwise."""
     model, waveform = voice(), noise(8000)
     model.save_pretrained(tmp_path / "model")
     write_audio(tmp_path / "in.wav", waveform, RATE)
     waveform, _ = soundfile.read(tmp_path / "in.wav", dtype="float32")
     units = model.encode(waveform, RATE)
-    plain = model.decode(units, "ben", postfilter=False)
-    assert not np.array_equal(plain, model.decode(units, "ben"))
-    np.testing.assert_array_equal(model.convert(waveform, RATE, "ben", postfilter=False), plain)
-    streamed = model.decode_stream(iter(units.T), "ben", postfilter=False)
-    np.testing.assert_array_equal(np.concatenate(list(streamed)), plain)
-    call("convert", tmp_path / "model", tmp_path / "in.wav", "--no-postfilter", "--to", "ben", "--out", tmp_path)
+    spoken = model.decode(units, "ben", **option)
+    assert not np.array_equal(spoken, model.decode(units, "ben"))
+    np.testing.assert_array_equal(model.convert(waveform, RATE, "ben", **option), spoken)
+    streamed = model.decode_stream(iter(units.T), "ben", **option)
+    np.testing.assert_array_equal(np.concatenate(list(streamed)), spoken)
+    call("convert", tmp_path / "model", tmp_path / "in.wav", given, "--to", "ben", "--out", tmp_path)
     written, _ = soundfile.read(tmp_path / "in_to_ben.wav", dtype="int16")
-    np.testing.assert_array_equal(written, to_pcm16(plain))
+    np.testing.assert_array_equal(written, to_pcm16(spoken))
+
+
+def test_a_checkpoint_says_with_which_emphasis_its_model_speaks():
+    model, units = voice(), np.arange(30).reshape(3, 10) % 9
+    assert model.emphasis == 0
+    expected = model.decode(units, "ann", emphasis=0.4)
+    model.info.data["emphasis"] = 0.4
+    np.testing.assert_array_equal(model.decode(units, "ann"), expected)
 
 
 def test_a_recording_is_read_once(model):

@@ -481,7 +481,11 @@ def test_hearing_goes_on_after_a_kill(tmp_path):
 
 def facts(conversion):
     named = {"checkpoint": "runs/x", "corpus": "c", "split": "all", "command": "audio-vq evaluate"}
-    return conversion | named | {"sources": "all", "temperature": 1.0, "top_p": 1.0, "postfilter": True, "seed": 0}
+    return (
+        conversion
+        | named
+        | {"sources": "all", "temperature": 1.0, "top_p": 1.0, "postfilter": True, "emphasis": 0.0, "seed": 0}
+    )
 
 
 def test_the_section_stands_alone_or_in_a_report(finished, tmp_path):

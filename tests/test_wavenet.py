@@ -116,6 +116,20 @@ def test_the_spectrum_is_said_beside_the_same_conditioning():
     assert not torch.allclose(spectrum, conditioner.with_spectrum(latents, speaker.flip(0))[1])
 
 
+def test_a_voice_can_be_led_away_from_the_average():
+    torch.manual_seed(0)
+    conditioner = Conditioner(7, 3, 5, 6, channels=5, speaker_channels=4, spectrum=11).double()
+    speakers, table = torch.arange(3), conditioner.speaker.weight
+    assert torch.equal(conditioner.voice(speakers), table)
+    torch.testing.assert_close(conditioner.voice(speakers, 0.5), 1.5 * table - 0.5 * table.mean(0))
+    torch.testing.assert_close(conditioner.voice(speakers, -1.0), table.mean(0).expand(3, -1))
+    latents = torch.randn(1, 7, 10).double().expand(3, -1, -1)
+    for say in (conditioner, conditioner.said_spectrum):
+        average = say(latents, speakers, -1.0)
+        torch.testing.assert_close(average[0], average[2])
+        assert not torch.allclose(say(latents, speakers, 0.5), say(latents, speakers))
+
+
 def test_units_and_speaker_matter():
     net = wavenet()
     targets, latents, speaker = inputs()

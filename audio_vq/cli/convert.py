@@ -9,7 +9,18 @@ import typer
 
 from audio_vq.cli.console import show
 from audio_vq.cli.live import PIPE, LiveInput, check_live, run_live
-from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Postfilter, Precision, Seed, Temperature, TopP
+from audio_vq.cli.options import (
+    Checkpoint,
+    Device,
+    Emphasis,
+    Force,
+    OutFolder,
+    Postfilter,
+    Precision,
+    Seed,
+    Temperature,
+    TopP,
+)
 from audio_vq.cli.results import (
     Faults,
     made_with,
@@ -37,6 +48,7 @@ def convert(
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
+    emphasis: Emphasis = None,
     pitch: Annotated[
         float, typer.Option("--pitch", help="Shift the melody by so many semitones; of models with pitch.")
     ] = 0.0,
@@ -75,7 +87,7 @@ def convert(
         listened = LiveInput(inputs[0], sample_rate, gain_db, idle)
         file = check_live(listened, targets, out, force)
         model = VQVAE.from_pretrained(checkpoint, device, precision)
-        options = model.sampling_options(temperature, top_p, seed, postfilter)
+        options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
         run_live(model, listened, targets[0], options, melody, file)
         return
     if PIPE in (out, *inputs):
@@ -84,7 +96,7 @@ def convert(
     results = _planned(inputs, targets, out, faults)
     model = VQVAE.from_pretrained(checkpoint, device, precision)
     melody.check(model.codec)
-    options = model.sampling_options(temperature, top_p, seed, postfilter)
+    options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
     total = len(results) + faults.count
     comments = {
         each.file: made_with(model, options, each.speaker, each.source.version, pitch, flat) for each in results

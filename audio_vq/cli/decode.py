@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_vq.cli.console import show
-from audio_vq.cli.options import Checkpoint, Device, Force, OutFolder, Postfilter, Precision, Seed, Temperature, TopP
+from audio_vq.cli.options import (
+    Checkpoint,
+    Device,
+    Emphasis,
+    Force,
+    OutFolder,
+    Postfilter,
+    Precision,
+    Seed,
+    Temperature,
+    TopP,
+)
 from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
 
@@ -24,6 +35,7 @@ def decode(
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
+    emphasis: Emphasis = None,
     seed: Seed = 0,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -41,7 +53,7 @@ def decode(
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = result_files(out, [Path(sequence.id) for sequence in sequences])
     model = VQVAE.from_pretrained(checkpoint, device, precision)
-    options = model.sampling_options(temperature, top_p, seed, postfilter)
+    options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
     for sequence in sequences:
         _check_fits(model, sequence, units)
     comments = {

@@ -12,6 +12,7 @@ import typer
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
+    Emphasis,
     Force,
     Json,
     OutFolder,
@@ -44,6 +45,7 @@ def evaluate(
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
+    emphasis: Emphasis = None,
     seed: Seed = 0,
     workers: Workers = 0,
     device: Device = "auto",
@@ -74,7 +76,7 @@ def evaluate(
 
     refuse_foreign_report(out, force)
     model = VQVAE.from_pretrained(checkpoint, device)
-    options = model.sampling_options(temperature, top_p, seed, postfilter)
+    options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
     corpus = PreparedCorpus.open(prepared, model.sample_rate)
     chosen = choose_pairs(corpus, split, model.speakers, pairs, sources=sources, seed=seed)
     panel = Panel(judge_clip, judge_versions(), workers or os.cpu_count() or 1)
@@ -86,6 +88,7 @@ def evaluate(
         "temperature": options.temperature,
         "top_p": top_p,
         "postfilter": postfilter,
+        "emphasis": options.emphasis,
         "seed": seed,
         "command": shlex.join(["audio-vq", *sys.argv[1:]]),
     }

@@ -76,6 +76,7 @@ def _vqvae(folder: Path, about: "CheckpointInfo") -> dict[str, Any]:
         "bits_per_second": bits_per_second(sizes, unit_rate) if has_units else None,
         "bands": config.wavenet.bands,
         "temperature": about.data.get("temperature", 1.0),
+        "emphasis": about.data.get("emphasis", 0.0),
         "parameters": _parameters(network),
         "receptive_field_samples": network.wavenet.receptive_field,
         "encoder_reach_samples": network.encoder.reach,

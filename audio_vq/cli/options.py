@@ -22,6 +22,14 @@ Postfilter = Annotated[
     bool,
     typer.Option("--postfilter/--no-postfilter", help="Bring speech to the spectrum that the model says it has."),
 ]
+Emphasis = Annotated[
+    float | None,
+    typer.Option(
+        help="How far beyond its own place, away from the average voice, a voice is led; 0 is as trained. Default: the "
+        "model's own, see info.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**64 - 1, help="Of the random numbers; the same seed gives the same result.")
 ]

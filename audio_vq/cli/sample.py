@@ -9,6 +9,7 @@ from audio_vq.cli.console import show
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
+    Emphasis,
     Force,
     OutFolder,
     Postfilter,
@@ -42,6 +43,7 @@ def sample(
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
+    emphasis: Emphasis = None,
     seed: Seed = 0,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -66,7 +68,7 @@ def sample(
     files = result_files(out, names)
     units_file = out.with_suffix(".jsonl") if files == [out] else out / "units.jsonl"
     model = VQVAE.from_pretrained(checkpoint, device, precision)
-    options = model.sampling_options(temperature, top_p, seed, postfilter)
+    options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
     unit_prior = UnitPrior.from_pretrained(prior, device)
     unit_prior.check_units_of(model)
     begun = _units_of(model, prompt) if prompt else None

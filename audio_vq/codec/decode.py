@@ -66,7 +66,7 @@ def sample_each(
         return
     device = wavenet.embedding.weight.device
     chunks = [
-        conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker), block)
+        conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker), block, options.emphasis)
         for clip, speaker in zip(latents, speakers, strict=True)
     ]
 
@@ -75,7 +75,7 @@ def sample_each(
         if postfilter is None:
             return waveform
         clip, speaker = latents[index].to(device), int(speakers[index])
-        said = spectrum_chunks(wavenet.conditioner, clip, speaker, block, postfilter.filters)
+        said = spectrum_chunks(wavenet.conditioner, clip, speaker, block, options.emphasis, postfilter.filters)
         return postfiltered(postfilter, waveform, np.concatenate(list(said)))
 
     numbers = range(len(chunks)) if streams is None else streams
@@ -128,18 +128,20 @@ def decode_each(
     )
 
 
-def conditioning_chunks(conditioner: Conditioner, latents: Tensor, speaker: int, block: int) -> Iterator[Tensor]:
+def conditioning_chunks(
+    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, emphasis: float = 0.0
+) -> Iterator[Tensor]:
     """Conditioning `(frames, rows, 2R)` of latents `(dim, units)`, `block` units at a time."""
     for window, start, end in _windows(latents, conditioner.reach, block):
-        yield chunk_conditioning(conditioner, window, speaker, start, end)
+        yield chunk_conditioning(conditioner, window, speaker, emphasis, start, end)
 
 
 def spectrum_chunks(
-    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, filters: int
+    conditioner: Conditioner, latents: Tensor, speaker: int, block: int, emphasis: float, filters: int
 ) -> Iterator[Doubles]:
     """The spectrum `(frames, filters)` that is said of latents `(dim, units)`, `block` units at a time."""
     for window, start, end in _windows(latents, conditioner.reach, block):
-        yield chunk_spectrum(conditioner, window, speaker, start, end, filters)
+        yield chunk_spectrum(conditioner, window, speaker, emphasis, start, end, filters)
 
 
 def _windows(latents: Tensor, reach: int, block: int) -> Iterator[tuple[Tensor, int, int]]:
@@ -152,24 +154,26 @@ def _windows(latents: Tensor, reach: int, block: int) -> Iterator[tuple[Tensor, 
 
 
 @torch.no_grad()
-def chunk_conditioning(conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int) -> Tensor:
+def chunk_conditioning(
+    conditioner: Conditioner, window: Tensor, speaker: int, emphasis: float, start: int, end: int
+) -> Tensor:
     """Conditioning `(frames, rows, 2R)` of units start … end of a window of latents `(dim, units)`.
 
     The window goes on for the conditioner's reach to either side, except at an end of the clip.
     """
     voice = torch.tensor([speaker], device=window.device)
-    frames = conditioner(window[None], voice)[0]  # (layers, F, 2R)
+    frames = conditioner(window[None], voice, emphasis)[0]  # (layers, F, 2R)
     per_unit = frames.shape[1] // window.shape[1]
     return frames[:, start * per_unit : end * per_unit].transpose(0, 1)
 
 
 @torch.no_grad()
 def chunk_spectrum(
-    conditioner: Conditioner, window: Tensor, speaker: int, start: int, end: int, filters: int
+    conditioner: Conditioner, window: Tensor, speaker: int, emphasis: float, start: int, end: int, filters: int
 ) -> Doubles:
     """The spectrum `(frames, filters)` that is said of units start … end of such a window."""
     voice = torch.tensor([speaker], device=window.device)
-    said = conditioner.said_spectrum(window[None], voice)[0, start:end]  # (units, frames per unit · filters)
+    said = conditioner.said_spectrum(window[None], voice, emphasis)[0, start:end]  # (units, frames per unit · filters)
     return said.reshape(-1, filters).double().cpu().numpy()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audio_vq.errors import UserError
 
+MOST_EMPHASIS = 4.0
 Temperature = float | tuple[float, ...]  # one number, or one per band
 
 
@@ -22,12 +23,15 @@ class SamplingOptions:
             (Holtzman et al. 2020); 1 keeps all.
         seed: of the random numbers.
         postfilter: whether speech is brought to the spectrum that the model says it has, where it says one.
+        emphasis: how much further than it is a speaker's embedding lies from the average one: 0 is as trained, −1 the
+            average voice.
     """
 
     temperature: Temperature = 1.0
     top_p: float = 1.0
     seed: int = 0
     postfilter: bool = True
+    emphasis: float = 0.0
 
     def __post_init__(self) -> None:
         given = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
@@ -35,6 +39,10 @@ class SamplingOptions:
             raise UserError(f"temperature {self.temperature} is out of range; give a number above 0, or one per band")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p {self.top_p} is out of range; give a number above 0 and at most 1")
+        if not -1 <= self.emphasis <= MOST_EMPHASIS:
+            raise UserError(
+                f"emphasis {self.emphasis} is out of range; give -1, for the average voice, to {MOST_EMPHASIS:g}"
+            )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed {self.seed} is out of range; give a whole number from 0, below 2^63")
 

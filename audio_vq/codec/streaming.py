@@ -139,7 +139,7 @@ class WaveformStream:
         codes = torch.from_numpy(window).to(self._model.quantizer.codebook.device)
         with torch_threads(1):
             latents = self._model.lookup(codes[None])[0]
-            place = (latents, self._state.speaker, start, end)
+            place = (latents, self._state.speaker, self._state.options.emphasis, start, end)
             frames = chunk_conditioning(self._conditioner, *place)  # (frames, rows, 2R)
             waveform = self._bands.push(self._sample(frames.float().cpu().numpy()))
             if self._postfilter is None:

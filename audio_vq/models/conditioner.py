@@ -56,29 +56,39 @@ class Conditioner(nn.Module):
     def num_speakers(self) -> int:
         return self.speaker.num_embeddings
 
-    def forward(self, latents: Tensor, speaker: Tensor) -> Tensor:
-        voice = self.speaker(speaker)
+    def voice(self, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
+        """Embeddings `(batch, speaker channels)`, led on by so much of their distance from the average speaker's.
+
+        What is said is then more of the speaker's than it would be (as classifier-free guidance exaggerates a
+        condition, Ho and Salimans 2022).
+        """
+        voice: Tensor = self.speaker(speaker)
+        return voice + emphasis * (voice - self.speaker.weight.mean(0)) if emphasis else voice
+
+    def forward(self, latents: Tensor, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
+        voice = self.voice(speaker, emphasis)
         frames = self.network.frames(self.network.context(latents, voice)) if self.network else latents
-        return self._conditioning(frames, latents, speaker)
+        return self._conditioning(frames, latents, speaker, voice)
 
     def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
         assert self.network is not None
-        context = self.network.context(latents, self.speaker(speaker))
-        return self._conditioning(self.network.frames(context), latents, speaker), self._spectrum(context)
+        voice = self.voice(speaker)
+        context = self.network.context(latents, voice)
+        return self._conditioning(self.network.frames(context), latents, speaker, voice), self._spectrum(context)
 
-    def said_spectrum(self, latents: Tensor, speaker: Tensor) -> Tensor:
+    def said_spectrum(self, latents: Tensor, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
         """The spectrum alone."""
         assert self.network is not None
-        return self._spectrum(self.network.context(latents, self.speaker(speaker)))
+        return self._spectrum(self.network.context(latents, self.voice(speaker, emphasis)))
 
     def _spectrum(self, context: Tensor) -> Tensor:
         assert self.spectrum is not None
         return self.spectrum(context.transpose(1, 2))
 
-    def _conditioning(self, frames: Tensor, latents: Tensor, speaker: Tensor) -> Tensor:
+    def _conditioning(self, frames: Tensor, latents: Tensor, speaker: Tensor, voice: Tensor) -> Tensor:
         """Frames are `(batch, channels, F)`."""
-        total = self.from_latents(frames.transpose(1, 2)) + self.from_speaker(self.speaker(speaker))[:, None]
+        total = self.from_latents(frames.transpose(1, 2)) + self.from_speaker(voice)[:, None]
         rows = total.unflatten(2, (self.num_layers, -1)).transpose(1, 2)  # (B, layers, F, 2R)
         if self.period is None:
             return rows

@@ -22,7 +22,7 @@ CONFIG_FILE = "config.yaml"
 # what may differ when a run is continued: how long, where, how often it reports; how it began is past. Corpus and units
 # are known by content
 FREE_ON_RESUME = {"run", "device", "data", "init"}
-FREE_TRAIN_ON_RESUME = {"minutes", "steps", "validations", "save_minutes", "threads"}
+FREE_TRAIN_ON_RESUME = {"minutes", "steps", "validations", "save_minutes", "threads", "emphasis"}
 
 
 def describe_run(run: TrainRun | TrainPriorRun, corpus: PreparedCorpus, units: str | None = None) -> dict[str, Any]:

@@ -175,6 +175,7 @@ class VQVAETask:
                 "loudness_db": corpus.header.settings.get("loudness_db"),
                 "voices": {name: corpus.header.speaker_info.get(name, {}) for name in corpus.speakers},
                 "temperature": record.get("temperature", self.temperature),
+                "emphasis": self.train_config.emphasis,
                 **self.listener.description(),
             },
             training=record,
