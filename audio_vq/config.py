@@ -207,8 +207,6 @@ class TrainConfig:
     # of what the encoder hears, not of what the decoder must say: formants moved by up to this share
     warp: float = setting(0.0, 0, 1)
     equaliser_db: float = setting(0.0, 0, 60)  # a random smooth curve; standard deviation of each of its cosines
-    # of the error of spectra converted to another voice and back, a share of that of spectra said; 0 = none are
-    cycle_weight: float = setting(0.0, 0)
     # the default with which the model will speak: how far beyond its place, away from the average, a voice is led
     emphasis: float = setting(0.0, -1, 4)
     warmup_steps: int = setting(50, 0)
@@ -254,8 +252,6 @@ class TrainRun:
             raise UserError(
                 "train.warp and train.equaliser_db change spectra: they need model.encoder.filterbank above 0"
             )
-        if self.train.cycle_weight and not self.model.wavenet.spectrum_weight:
-            raise UserError("train.cycle_weight is of spectra: it needs model.wavenet.spectrum_weight above 0")
         spoken = self.train.spoken_length
         if spoken % hop or spoken > crop:
             raise UserError(

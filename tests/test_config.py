@@ -133,10 +133,6 @@ CENTRED = EncoderConfig(filterbank=8, centred=True, strides=[2])  # 320 samples 
             lambda: TrainRun(train=TrainConfig(warp=0.1)),
             r"warp and train\.equaliser_db .* need model\.encoder\.filterbank",
         ),
-        (
-            lambda: TrainRun(train=TrainConfig(cycle_weight=0.5)),
-            r"cycle_weight .* needs model\.wavenet\.spectrum_weight above 0",
-        ),
         (lambda: TrainRun(train=TrainConfig(equaliser_db=1.0)), r"equaliser_db .* need model\.encoder\.filterbank"),
     ],
 )

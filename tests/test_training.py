@@ -40,7 +40,7 @@ FULL = dataclasses.replace(
     quantizer=dataclasses.replace(MODEL.quantizer, groups=2),
     wavenet=dataclasses.replace(MODEL.wavenet, bands=2, spectrum_weight=0.5, pitch_taps=1),
 )
-PARTLY_SPOKEN = {"spoken_length": 640, "warp": 0.2, "equaliser_db": 3.0, "cycle_weight": 0.5, "optimizer": "muon"}
+PARTLY_SPOKEN = {"spoken_length": 640, "warp": 0.2, "equaliser_db": 3.0, "optimizer": "muon"}
 
 
 def run_of(corpus, folder, model=MODEL, init="", **changes):

@@ -62,7 +62,7 @@ def test_a_step_waits_for_nothing(tiny_corpus):
             conditioning_channels=8, spectrum_weight=1.0,
         ),
     )  # fmt: skip
-    train = TrainConfig(batch_size=2, crop_length=1280, spoken_length=640, warp=0.2, equaliser_db=3.0, cycle_weight=0.5)
+    train = TrainConfig(batch_size=2, crop_length=1280, spoken_length=640, warp=0.2, equaliser_db=3.0)
     task = VQVAETask(PreparedCorpus.open(tiny_corpus), model, train, 0)
     accelerator = Accelerator(cpu=True)
     average = WeightAverage(task.network, 0.9)

@@ -200,34 +200,11 @@ def test_the_spectrum_is_said_of_the_true_one():
     torch.testing.assert_close(losses.total, expected)
 
 
-def test_speech_is_led_through_another_voice_and_back():
-    """By hand: with two speakers the other voice is the only one there is, and its mean spectrum is taken off."""
-    model, heard = model_of(full_config()), full_batch()
-    losses = model(heard)
-    read = model.with_pitch(losses.quantized.latents, heard.pitch)
-    conditioner = model.wavenet.conditioner
-    own, other = (
-        conditioner.said_spectrum(read, voice).reshape(3, 8, 16) for voice in (heard.speaker, 1 - heard.speaker)
-    )
-    mean = heard.mean + other.mean(1) - own.mean(1)
-    units = model.quantizer.nearest(model.encoder.of_spectrum(other - mean[:, None]))
-    back = conditioner.said_spectrum(model.with_pitch(model.quantizer.lookup(units), heard.pitch), heard.speaker)
-    error = F.mse_loss(back.reshape(3, 8, 16), model.encoder.filterbank(heard.waveform))
-    expected = losses.total + 0.3 * 0.5 * error * NATS_TO_BITS
-    torch.testing.assert_close(model(heard, cycle_weight=0.3).total, expected)
-
-
-def test_there_is_no_way_through_another_voice_where_there_is_one():
-    model = build_vqvae(full_config(), num_speakers=1)
-    heard = dataclasses.replace(full_batch(), speaker=torch.zeros(3, dtype=torch.int64))
-    assert torch.equal(model(heard, cycle_weight=0.3).total, model(heard).total)
-
-
 def test_every_parameter_that_learns_gets_a_gradient():
     """Data parallelism relies on it; with the codebook idle and the decoder saying a part, too."""
     for quantize, spoken in ((True, None), (False, 2)):
         model = model_of(full_config())
-        model(full_batch(), Perturbation(0.2, 3.0), quantize, spoken, cycle_weight=0.5).total.backward()
+        model(full_batch(), Perturbation(0.2, 3.0), quantize, spoken).total.backward()
         for name, parameter in model.named_parameters():
             assert (parameter.grad is not None) == parameter.requires_grad, name
         assert all(p.grad.abs().sum() > 0 for p in model.encoder.parameters() if p.requires_grad)

@@ -52,10 +52,6 @@ class Conditioner(nn.Module):
         self.from_latents = nn.Linear(channels or dim, layers * 2 * residual_channels)
         self.from_speaker = nn.Linear(self.speaker.embedding_dim, layers * 2 * residual_channels, bias=False)
 
-    @property
-    def num_speakers(self) -> int:
-        return self.speaker.num_embeddings
-
     def voice(self, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
         """Embeddings `(batch, speaker channels)`, led on by so much of their distance from the average speaker's.
 

@@ -137,12 +137,11 @@ class VQVAEModel(nn.Module):
         perturbation: Perturbation | None = None,
         quantize: bool = True,
         spoken_units: int | None = None,
-        cycle_weight: float = 0.0,
     ) -> Losses:
         """Losses of a batch, of which the encoder hears a perturbed version.
 
         Without `quantize` the decoder reads z_e as it is. It says so many of each stretch's units, from a random place
-        on; all by default. `cycle_weight` is that of `returned_spectrum`'s error, beside that of the spectrum said.
+        on; all by default.
         """
         spectrum = self.encoder.spectrum(heard.waveform, heard.mean)
         perturbed = perturbation(spectrum, self.sample_rate) if perturbation else spectrum
@@ -155,12 +154,7 @@ class VQVAEModel(nn.Module):
         else:
             conditioning, said = conditioner.with_spectrum(read, heard.speaker)
             plain = spectrum if heard.mean is None else spectrum + heard.mean[:, None]
-            error = spectrum_error(said, plain)
-            if cycle_weight and conditioner.num_speakers > 1:
-                error = error + cycle_weight * spectrum_error(
-                    self.returned_spectrum(heard, read, said, quantize), plain
-                )
-            cost = cost + self.spectrum_weight * error
+            cost = cost + self.spectrum_weight * F.mse_loss(said.flatten(1), plain.detach().flatten(1))
         targets = self.wavenet.bands.encode(heard.waveform)
         if spoken_units is not None:
             targets, conditioning = spoken_part(targets, conditioning, read.shape[2], spoken_units)
@@ -172,29 +166,6 @@ class VQVAEModel(nn.Module):
             encoded=encoded.detach(),
             quantized=quantized,
         )
-
-    def returned_spectrum(self, heard: Heard, read: Tensor, said: Tensor, quantize: bool = True) -> Tensor:
-        """What the conditioning network says of speech that was converted to another voice, heard again, and led back.
-
-        The cycle of Kaneko and Kameoka 2018 (CycleGAN-VC). What the units of converted speech still carry of the other
-        voice is wrong in the batch's own: the network learns to leave it out, the encoder to keep less of it.
-
-        Args:
-            read: what the decoder reads of the batch.
-            said: its spectrum `(batch, units, spectrum)` in the batch's own voices. Each returned one is led through a
-                voice that torch's generator draws from all others.
-        """
-        conditioner, filterbank = self.wavenet.conditioner, self.encoder.filterbank
-        assert filterbank is not None
-        with torch.no_grad():
-            turn = torch.randint(1, conditioner.num_speakers, heard.speaker.shape).to(heard.speaker)
-            converted = conditioner.said_spectrum(read, (heard.speaker + turn) % conditioner.num_speakers)
-            change = (converted - said).unflatten(2, (-1, filterbank.filters)).mean((1, 2))  # of the mean spectrum
-            converted = converted.reshape(len(said), -1, filterbank.filters)
-            if heard.mean is not None:
-                converted = converted - (heard.mean + change)[:, None]
-        latents = self.quantizer(self.encoder.of_spectrum(converted), quantize).latents
-        return conditioner.said_spectrum(self.with_pitch(latents, heard.pitch), heard.speaker)
 
     def read(self, heard: Heard, quantize: bool = True) -> Tensor:
         """What the decoder reads of a batch."""
@@ -241,11 +212,6 @@ def spoken_part(targets: Tensor, conditioning: Tensor, units: int, spoken: int) 
         torch.stack([clip[:, u * steps : (u + spoken) * steps] for clip, u in zip(targets, first, strict=True)]),
         torch.stack([clip[:, u * frames : (u + spoken) * frames] for clip, u in zip(conditioning, first, strict=True)]),
     )
-
-
-def spectrum_error(said: Tensor, spectrum: Tensor) -> Tensor:
-    """Mean square error of spectra that were said, `(batch, units, …)`, of what the filterbank gave."""
-    return F.mse_loss(said.flatten(1), spectrum.detach().flatten(1))
 
 
 def pitch_channels(classes: Tensor, num_classes: int) -> Tensor:

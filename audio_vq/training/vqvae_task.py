@@ -37,7 +37,6 @@ class VQVAETask:
         self.listener = Listener(corpus, config)
         self.spoken_units = train.spoken_length // hop_length(config) if train.spoken_length else None
         self.perturbation = Perturbation(train.warp, train.equaliser_db)
-        self.cycle_weight = train.cycle_weight
         torch.manual_seed(seed)
         self.network: nn.Module = self.build()
         train_crops, valid_crops = (
@@ -77,7 +76,7 @@ class VQVAETask:
 
     def losses(self, model: nn.Module, step: int, rank: int) -> Iterator[PartResult]:
         for part in self.batches(model, step, rank):
-            losses = model(part, self.perturbation, self.codebook.quantizes, self.spoken_units, self.cycle_weight)
+            losses = model(part, self.perturbation, self.codebook.quantizes, self.spoken_units)
             encoded = EncodedPart(losses.encoded, losses.quantized.units)
             yield PartResult(losses.total, losses.reconstruction, encoded)
 
