@@ -14,7 +14,8 @@ import soundfile
 from test_training import run_of
 from typer.testing import CliRunner
 
-from audio_vq import VQVAE, audio
+from audio_vq import VQVAE
+from audio_vq.audio import files as audio_files
 from audio_vq.audio.files import read_audio, write_audio
 from audio_vq.cli import main
 from audio_vq.codec.sampler import choose_precision
@@ -256,13 +257,13 @@ def test_out_may_name_one_file(model, recording, tmp_path):
 
 
 def test_ctrl_c_says_what_is_kept(model, recording, tmp_path, monkeypatch):
-    original = audio.write_audio
+    original = audio_files.write_audio
 
     def interrupted(path, *arguments):
         original(path, *arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio, "write_audio", interrupted)
+    monkeypatch.setattr(audio_files, "write_audio", interrupted)
     arguments = ["convert", model, recording, "--to", "ann", "--to", "ben", "--out", tmp_path]
     _, err = call(*arguments, code=130)
     assert "1 of 2 results are in" in err
