@@ -196,8 +196,8 @@ class TrainConfig:
     batch_size: int = setting(4, 1)
     # samples per training example (VQ-VAE; the prior's is prior.context, in units)
     crop_length: int = setting(10240, 1)
-    # samples of each crop that the decoder has to say, from a random place on; 0 = all. The encoder, which is quick,
-    # and the spectrum learn from the whole crop
+    # samples of each crop that the decoder has to say, at most, from a random place on; 0 = all. The encoder, which is
+    # quick, and the spectrum learn from the whole crop
     spoken_length: int = setting(0, 0)
     learning_rate: float = setting(2e-3, ABOVE_ZERO)
     # of the matrices in the decoder's layers: "adam", or "muon", which takes fewer steps
@@ -226,6 +226,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         refuse_impossible(self, "train.")
 
+    @property
+    def spoken_samples(self) -> int:
+        """Of each crop, those that the decoder says."""
+        return min(self.spoken_length or self.crop_length, self.crop_length)
+
 
 @dataclass
 class TrainRun:
@@ -253,11 +258,8 @@ class TrainRun:
                 "train.warp and train.equaliser_db change spectra: they need model.encoder.filterbank above 0"
             )
         spoken = self.train.spoken_length
-        if spoken % hop or spoken > crop:
-            raise UserError(
-                f"train.spoken_length={spoken}: expected a multiple of the model's hop length {hop}, up to "
-                f"train.crop_length={crop}"
-            )
+        if spoken % hop:
+            raise UserError(f"train.spoken_length={spoken}: expected a multiple of the model's hop length {hop}")
 
 
 @dataclass

@@ -107,7 +107,7 @@ def _step(model: VQVAEModel, heard: Heard, train: TrainConfig) -> Callable[[], f
     optimizer = MuonAdam(parameter_groups(model, train, train.learning_rate), fused=True)
     average = WeightAverage(model, train.weight_average)
     perturbation = Perturbation(train.warp, train.equaliser_db)
-    spoken_units = (train.spoken_length or heard.waveform.shape[1]) // model.hop_length
+    spoken_units = train.spoken_samples // model.hop_length
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)

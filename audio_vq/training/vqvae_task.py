@@ -35,7 +35,8 @@ class VQVAETask:
         """Raises UserError: a corpus without training or validation crops."""
         self.corpus, self.config, self.train_config = corpus, config, train
         self.listener = Listener(corpus, config)
-        self.spoken_units = train.spoken_length // hop_length(config) if train.spoken_length else None
+        part = train.spoken_samples < train.crop_length
+        self.spoken_units = train.spoken_samples // hop_length(config) if part else None
         self.perturbation = Perturbation(train.warp, train.equaliser_db)
         torch.manual_seed(seed)
         self.network: nn.Module = self.build()
@@ -55,7 +56,7 @@ class VQVAETask:
         self.validation = self.listener.heard(self.validation_crops)
         self.spoken = Spoken(corpus, self.listener, self.validation_crops.utterance)
         self.temperature = 1.0  # at which the model speaks by default
-        self.seconds_per_step = train_crops.batch_size * (train.spoken_length or train.crop_length) / config.sample_rate
+        self.seconds_per_step = train_crops.batch_size * train.spoken_samples / config.sample_rate
         self.codebook = CodebookSchedule(config.quantizer, self.heard, seed)
         self._prefetch = Prefetch(self.heard)
         self.fit_bands(self.network)
