@@ -14,6 +14,7 @@ from audio_vq.errors import UserError
 FILTERBANK_HOP_SECONDS = 0.01
 FILTERBANK_HOP_MULTIPLE = 4  # samples: energies are computed four times per hop
 MOST_CHANNELS = 1 << 14
+MOST_EMPHASIS = 4.0
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class TrainConfig:
     warp: float = setting(0.0, 0, 1)
     equaliser_db: float = setting(0.0, 0, 60)  # a random smooth curve; standard deviation of each of its cosines
     # the default with which the model will speak: how far beyond its place, away from the average, a voice is led
-    emphasis: float = setting(0.0, -1, 4)
+    emphasis: float = setting(0.0, -1, MOST_EMPHASIS)
     warmup_steps: int = setting(50, 0)
     decay_share: float = setting(0.4, 0, 1)  # last share of the budget, over which the learning rate falls to zero
     max_grad_norm: float = setting(1.0, ABOVE_ZERO)

@@ -250,9 +250,8 @@ class VQVAE:
         Raises:
             UserError: unknown speaker, units outside the codebook, impossible sampling options.
         """
-        return self.decode_many([units], [speaker], temperature, top_p, seed, postfilter=postfilter, emphasis=emphasis)[
-            0
-        ]
+        (waveform,) = self.decode_many([units], [speaker], temperature, top_p, seed, None, postfilter, emphasis)
+        return waveform
 
     def decode_many(
         self,

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from audio_vq.config import MOST_EMPHASIS
 from audio_vq.errors import UserError
 
-MOST_EMPHASIS = 4.0
 Temperature = float | tuple[float, ...]  # one number, or one per band
 
 
