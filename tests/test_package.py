@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_vq.pitch import track
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = "import sys; sys.argv = ['audio-vq', *sys.argv[1:]]; from audio_vq.cli.main import main; main()"
 MEBIBYTE = 2**20
+MEDIAN_HZ = {"slt": 174, "bdl": 123}  # of their recordings
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +54,19 @@ def test_wheel_holds_what_it_needs(site, tmp_path):
 
 
 def test_the_model_in_the_wheel_converts_without_a_network(site, tmp_path):
+    """And a man's voice does not stay low when it becomes a woman's."""
     rate = 16000
-    time = np.arange(rate) / rate
-    buzz = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20)) * np.sin(np.pi * time) * 0.1
+    time = np.arange(2 * rate) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 15 * np.sin(3 * np.pi * time)) / rate
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 20)) * np.sin(np.pi * time / 2) * 0.1
     soundfile.write(tmp_path / "in.wav", buzz, rate)
-    call(site, tmp_path, "convert", "voices", "in.wav", "--to", "slt", "--out", "converted/")
-    converted, _ = soundfile.read(tmp_path / "converted/in_to_slt.wav")
-    assert len(converted) == rate
-    assert np.abs(converted).max() > 0.01
+    call(site, tmp_path, "convert", "voices", "in.wav", "--to", "slt", "--to", "bdl", "--out", "converted/")
+    for speaker in ("slt", "bdl"):
+        converted, _ = soundfile.read(tmp_path / f"converted/in_to_{speaker}.wav", dtype="float32")
+        assert len(converted) == len(buzz)
+        f0 = track(converted, rate)
+        assert (f0 > 0).mean() > 0.8
+        assert abs(12 * np.log2(np.median(f0[f0 > 0]) / MEDIAN_HZ[speaker])) < 1
 
 
 def test_the_model_in_the_wheel_is_as_described(site, tmp_path):

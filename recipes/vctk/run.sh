@@ -5,7 +5,7 @@
 #
 # --corpus DIR         VCTK 0.92 or 0.80; without it, 0.92 is downloaded (11 GB) into the work folder
 # --work DIR           everything is written here                                       (work/vctk)
-# --model NAME         small (two CPU cores), base (one GPU), paper (section 4.3)       (small)
+# --model NAME         small (two CPU cores), phones, base (one GPU), paper             (small)
 # --minutes N          training of the VQ-VAE                                           (20)
 # --prior-minutes N    training of the prior                                            (3)
 # --from STAGE         redo this stage and those after it

@@ -1,8 +1,8 @@
-"""One sentence three times: a recording, the same in another voice, and as the owner of that voice says it.
+"""One sentence four times: a recording, another voice before and after the postfilter, and the owner of that voice.
 
 Example: python recipes/voices/picture.py work/voices/small work/voices/corpus bdl_arctic_a0015 slt --out picture.png
 
-Log-mel spectrograms of a test recording, of its conversion and, where the target speaker has said the sentence too, of
+Log-mel spectrograms of a test recording, of its conversions and, where the target speaker has said the sentence too, of
 that. `--seconds` shows the beginning.
 """
 
@@ -27,6 +27,9 @@ def waveforms(model: VQVAE, corpus: PreparedCorpus, source: str, target: str) ->
     original = corpus.waveform(heard)
     shown = {
         f"{heard.speaker} says it (a recording)": original,
+        f"converted to {target}, as drawn (--no-postfilter)": model.convert(
+            original, corpus.sample_rate, target, postfilter=False
+        ),
         f"converted to {target}": model.convert(original, corpus.sample_rate, target),
     }
     parallel = Sentences(corpus, corpus.utterances).by(target, heard)
