@@ -35,7 +35,7 @@ fi
 
 run=$work/$model prior=$work/$model-prior
 stage prepare "$work/corpus" audio-vq prepare vctk "$corpus" "$work/corpus"
-stage align "$work/phones" audio-vq align "$work/corpus" "$work/phones"
+stage align "$work/alignments" audio-vq align "$work/corpus" "$work/alignments"
 stage --continues train "$run" \
   audio-vq train data="$work/corpus" run="$run" model="$model" train.minutes="$minutes" "${settings[@]}"
 stage held_out "$work/held_out" python "$here/../held_out.py" "$work/corpus" "$work/held_out" --count 2
@@ -47,7 +47,7 @@ stage train_prior "$prior" \
 stage sample "$work/samples" \
   audio-vq sample "$prior" "$run" --speaker "${targets%% *}" --seconds 3 --count 4 --out "$work/samples" --force
 stage analyze "$work/report" \
-  audio-vq analyze "$run" "$work/corpus" --alignments "$work/phones" --prior "$prior" --out "$work/report" --force
+  audio-vq analyze "$run" "$work/corpus" --alignments "$work/alignments" --prior "$prior" --out "$work/report" --force
 
 cat <<END
 

@@ -42,7 +42,7 @@ def draw(shown: dict[str, Waveform], sample_rate: int, seconds: float) -> Figure
     shown = {title: waveform[: round(seconds * sample_rate)] for title, waveform in shown.items()}
     longest = max(map(len, shown.values())) / sample_rate
     with styled():
-        figure = Figure(figsize=(9, 1.9 * len(shown)), layout="constrained")
+        figure = Figure(figsize=(9, 1.5 * len(shown)), layout="constrained")
         for axes, (title, waveform) in zip(np.atleast_1d(figure.subplots(len(shown))), shown.items(), strict=True):
             mel = log_mel(waveform, sample_rate, sample_rate // 100)
             extent = (0, mel.shape[1] / 100, 0, mel.shape[0])
