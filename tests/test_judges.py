@@ -110,6 +110,12 @@ def test_real_words_are_recognised(real):
     assert shuffled / characters > 0.7
 
 
+def test_words_do_not_depend_on_what_was_heard_before(installed):
+    clips = [babble(np.random.default_rng(seed), f0) for seed, f0 in ((1, 140.0), (2, 200.0))]
+    scores = [judges._hypothesis(clips[number]).score for number in (0, 1, 0, 1)]
+    assert scores[:2] == scores[2:]
+
+
 def test_clean_recordings_get_better_marks_than_noised_ones(real):
     rng = np.random.default_rng(0)
     for speaker in SPEAKERS[:2]:

@@ -117,8 +117,7 @@ class ForcedAligner:
     def __init__(self, pronunciations: Mapping[str, str]) -> None:
         from pocketsphinx import Decoder
 
-        # bestpath would cut filler words to one frame, which three-state phones then cannot fill;
-        # batch mean normalisation makes an utterance's result independent of those before it
+        # bestpath would cut filler words to one frame, which three-state phones then cannot fill
         # beams stay as they are: without any, 1 % more recordings align, but nearly every wrong text does too
         self._decoder = Decoder(lm=None, bestpath=False, cmn="batch", loglevel="FATAL")
         for word, phones in pronunciations.items():
@@ -150,6 +149,7 @@ class ForcedAligner:
         ]
 
     def _decode(self, pcm: bytes) -> None:
+        self._decoder.reinit_feat()  # else it depends, a little, on the utterance before
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()

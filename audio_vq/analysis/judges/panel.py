@@ -121,14 +121,18 @@ def _embedding(waveform: Waveform) -> np.ndarray:
 
 
 def _words(waveform: Waveform) -> str:
-    if _silent(waveform):
-        return ""
-    decoder = _recogniser()
-    decoder.start_utt()
-    decoder.process_raw(to_pcm16(waveform).tobytes(), full_utt=True)
-    decoder.end_utt()
-    hypothesis = decoder.hyp()
+    hypothesis = None if _silent(waveform) else _hypothesis(waveform)
     return hypothesis.hypstr if hypothesis else ""
+
+
+def _hypothesis(waveform: Waveform) -> Any:
+    """What PocketSphinx hears, None for nothing; the same whatever it heard before."""
+    recogniser = _recogniser()
+    recogniser.reinit_feat()
+    recogniser.start_utt()
+    recogniser.process_raw(to_pcm16(waveform).tobytes(), full_utt=True)
+    recogniser.end_utt()
+    return recogniser.hyp()
 
 
 def _marks(waveform: Waveform) -> Marks:
@@ -155,7 +159,6 @@ def _voice_encoder() -> tuple[Any, Any]:
 def _recogniser() -> Any:
     from pocketsphinx import Decoder
 
-    # batch mean normalisation makes a clip's result independent of those before it
     return Decoder(cmn="batch", loglevel="FATAL")
 
 
