@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole system on synthetic speech, in under 20 minutes on two CPU cores, installation included.
+# The whole system on synthetic speech, in some 20 minutes on two CPU cores, installation included.
 #
 #   bash recipes/demo/run.sh
 #
