@@ -64,6 +64,7 @@ def test_the_model_in_the_wheel_converts_without_a_network(site, tmp_path):
     for speaker in ("slt", "bdl"):
         converted, _ = soundfile.read(tmp_path / f"converted/in_to_{speaker}.wav", dtype="float32")
         assert len(converted) == len(buzz)
+        assert np.abs(converted).max() > 0.01
         f0 = track(converted, rate)
         assert (f0 > 0).mean() > 0.8
         assert abs(12 * np.log2(np.median(f0[f0 > 0]) / MEDIAN_HZ[speaker])) < 1
