@@ -83,6 +83,15 @@ def test_a_folder_names_its_speakers(tmp_path):
     }
 
 
+def test_a_folder_without_subfolders_is_one_speaker(tmp_path):
+    touch(tmp_path, "Dad's voice/001.wav", "Dad's voice/2.flac", "Dad's voice/notes.txt")
+    recordings = find_folder(tmp_path / "Dad's voice").recordings
+    assert {(each.speaker, each.id) for each in recordings} == {
+        ("Dad's voice", "Dad's voice_001"),
+        ("Dad's voice", "Dad's voice_2"),
+    }
+
+
 def test_recordings_of_one_name_are_told_apart(tmp_path):
     touch(tmp_path, "ann/1.flac", "ann/1.wav", "ann/a/b.wav", "ann/a_b.wav", "ann/rec.001.wav", "ann/rec.002.wav")
     assert {each.source: each.id for each in find_folder(tmp_path).recordings} == {

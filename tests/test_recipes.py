@@ -55,6 +55,21 @@ def test_vctk(vctk_tree, tmp_path):
 
 
 @pytest.mark.slow
+def test_own_language(vctk_tree, tmp_path):
+    """One speaker's recordings alone, nothing else known of them."""
+    recordings = vctk_tree / "wav48_silence_trimmed/p901"
+    out = run("own_language", recordings, "--work", tmp_path, "--prior-minutes", 0.03, *TINY).stdout
+    assert "[analyze]" in out
+    assert len(list((tmp_path / "samples").glob("p901_*.wav"))) == 4
+    assert len((tmp_path / "units.jsonl").read_text().splitlines()) == len(list(recordings.glob("*.flac")))
+    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert metrics["codebook_size"] == 8
+    assert "phones" not in metrics
+    assert "No alignments were given" in (tmp_path / "report/report.html").read_text()
+    assert json.loads((tmp_path / "report/atlas.json").read_text())["phones"] == []
+
+
+@pytest.mark.slow
 def test_collapse(spoken_corpus, tmp_path):
     out = run("collapse", "--data", spoken_corpus, "--work", tmp_path, "--seeds", 1, *TINY).stdout
     kinds = [line.split(" | ")[0] for line in out.splitlines() if line.startswith("| ")]
@@ -83,6 +98,7 @@ def test_mistakes(tmp_path):
     assert "unknown option" in run("vctk", "--minuets", "3", code=2).stderr
     assert "needs a value" in run("vctk", "--minutes", code=2).stderr
     assert "no such folder" in run("vctk", "--corpus", tmp_path / "none", code=2).stderr
+    assert "no folder given" in run("own_language", "--minutes", "3", code=2).stderr
     assert "--seeds 0" in run("collapse", "--seeds", "0", code=2).stderr
     assert "--prior-minutes N" in run("vctk", "--help").stdout
     assert not (tmp_path / "w").exists()

@@ -102,7 +102,7 @@ def folder(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Prepare any recordings: a subfolder of SRC per speaker, or a list of files.
+    """Prepare any recordings: a subfolder of SRC per speaker, one speaker's recordings alone, or a list of files.
 
     A .txt of a recording's name holds its text. Recordings of more than 30 seconds without a text are cut at pauses.
 

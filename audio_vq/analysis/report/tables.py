@@ -69,7 +69,7 @@ def baseline_names(metrics: Metrics) -> dict[str, str]:
 
 
 def headline(metrics: Metrics) -> list[Number]:
-    numbers = [_phone_number(metrics)]
+    numbers = [_phone_number(metrics)] if metrics.get("phones") else []
     if abx := metrics.get("abx"):
         numbers.append(_abx_number(abx))
     if leakage := metrics.get("speaker_leakage"):
@@ -89,7 +89,7 @@ def headline(metrics: Metrics) -> list[Number]:
         f"fixed length: {metrics['bits_per_second']:.0f} bit/s",
     )
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
-    return [*numbers, _boundary_number(metrics["segments"])]
+    return [*numbers, _boundary_number(metrics["segments"])] if metrics.get("segments") else numbers
 
 
 def _of_groups(metrics: Metrics) -> tuple[str, ...]:
