@@ -26,7 +26,8 @@ def find_folder(folder: Path) -> RecordingSet:
     """
     found = recordings_in(folder)
     left_out = skipped(found.left_out, folder)
-    flat = all(each.path.parent == folder for each in (*found.files, *found.left_out))
+    places = [*(file.path for file in found.files), *(each.path for each in found.left_out)]
+    flat = all(place.parent == folder for place in places)
     recordings = []
     for file in found.files:
         source = file.relative.as_posix()
