@@ -5,4 +5,4 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../environment.sh" docs,synthetic
 mkdocs build --quiet --strict --config-file "$here/mkdocs.yml"
-echo "$root/work/docs/index.html"
+echo "$root/work/docs/index.html    with search: python -m http.server --bind 127.0.0.1 --directory $root/work/docs"

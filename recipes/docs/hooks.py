@@ -43,7 +43,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _verbs() -> dict[str, Any]:
-    return dict(typer.main.get_command(app).commands)
+    """In the order of --help, where groups of verbs come last: `prepare` is what one begins with."""
+    verbs = typer.main.get_command(app).commands
+    return {name: verbs[name] for name in sorted(verbs, key=lambda name: name != "prepare")}
 
 
 def _place(name: str) -> str:
@@ -69,18 +71,22 @@ def _described(name: str, command: Any) -> str:
 
 
 def _with_examples(text: str) -> str:
-    """Lines that end in `…: audio-vq …` become blocks of their own."""
-    blocks = re.sub(r"^([^\n]*?):\s+(audio-vq [^\n]+)$", r"\1:\n\n```bash\n\2\n```", text.strip(), flags=re.MULTILINE)
-    return f"{blocks}\n"
+    """`…: audio-vq …` at the end of a line becomes a block of its own, all else is no Markdown."""
+    lines = []
+    for line in text.strip().splitlines():
+        found = re.fullmatch(r"([^:]+): ((?:[a-z][^|]* \| )?audio-vq .+)", line)
+        lines.append(f"{_plain(found[1])}:\n\n```bash\n{found[2]}\n```" if found else _plain(line))
+    return "\n".join([*lines, ""])
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    lines = [f"| `{name}` | {_cell(meaning)} |" for name, meaning in rows]
-    return "\n".join(["| | |", "|---|---|", *lines, ""])
+    lines = [f"| `{name}` | {_plain(meaning)} |" for name, meaning in rows]
+    return "\n".join(["| argument or option | meaning |", "|---|---|", *lines, ""])
 
 
-def _cell(text: str) -> str:
-    return " ".join(re.sub(r"([|\[])", r"\\\1", text).replace("<", "&lt;").split())
+def _plain(text: str) -> str:
+    """A line of text as Markdown."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
 
 
 def _hydra(name: str) -> str:
@@ -106,7 +112,7 @@ def _rates() -> str:
         head, *rows = csv.reader(file)
     if not rows:
         return "None were measured for this version."
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in [head, ["---"] * len(head), *rows])
+    return "\n".join("| " + " | ".join(map(_plain, row)) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
 TABLES: dict[str, Callable[[], str]] = {
