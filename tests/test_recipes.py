@@ -58,7 +58,7 @@ def test_vctk(vctk_tree, tmp_path):
 def test_own_language(vctk_tree, tmp_path):
     """One speaker's recordings alone, nothing else known of them."""
     recordings = vctk_tree / "wav48_silence_trimmed/p901"
-    out = run("own_language", recordings, "--work", tmp_path, "--prior-minutes", 0.03, *TINY).stdout
+    out = run("own_language", recordings, "--work", tmp_path, "--prior-minutes", 0.03, "--init", "none", *TINY).stdout
     assert "[analyze]" in out
     assert len(list((tmp_path / "samples").glob("p901_*.wav"))) == 4
     assert len((tmp_path / "units.jsonl").read_text().splitlines()) == len(list(recordings.glob("*.flac")))

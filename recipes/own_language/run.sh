@@ -7,22 +7,26 @@
 # The folder holds one folder per speaker, or one speaker's recordings alone.
 #
 # --work DIR           everything is written here                                      (work/own_language)
-# --model NAME         phones (50 units per second, for looking at), small (for voices) (phones)
+# --model NAME         small, or phones (one group of 50 units per second)             (small)
 # --minutes N          training of the VQ-VAE; the same call with more goes on         (60)
-# --init MODEL         begin with the weights of a model of the same shape, e.g. voices with --model small
+# --init MODEL         whose weights training begins with, or none                     (voices for small, else none)
 # --prior-minutes N    training of the prior                                           (10)
 # --from STAGE         redo this stage and those after it
 # --set KEY=VALUE      further settings for `audio-vq train`, as often as wanted
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-work=work/own_language model=phones minutes=60 init="" prior_minutes=10 from="" settings=()
+work=work/own_language model=small minutes=60 init="" prior_minutes=10 from="" settings=()
 
 source "$here/../stages.sh"
 recordings=""
 if [ $# -gt 0 ] && [[ $1 != -* ]]; then recordings=$1; shift; fi
 parse_options "work model minutes init prior-minutes from set" "$@"
 [ -d "$recordings" ] || { echo "${recordings:-no folder given}: expected a folder of recordings" >&2; exit 2; }
+
+# a decoder that can speak already needs minutes for new sounds, a fresh one needs hours to speak at all
+[ -n "$init" ] || [ "$model" != small ] || init=voices
+[ "$init" != none ] || init=""
 
 begin prepare train encode train_prior sample analyze
 source "$here/../environment.sh" synthetic

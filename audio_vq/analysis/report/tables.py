@@ -140,7 +140,8 @@ def _latents_number(bits: Metrics) -> Number:
         ("another speaker", "bits_wrong_speaker"),
     )
     controls = tuple(f"{name} {bits[key]:.2f} bit/sample" for name, key in named if bits.get(key) is not None)
-    return Number("Another's units cost", f"{bits['bits_shuffled'] - bits['bits_true']:.2f} bit", controls)
+    cost = round(bits["bits_shuffled"] - bits["bits_true"], 2) + 0.0  # no minus before zero
+    return Number("Another's units cost", f"{cost:.2f} bit".replace("-", "−"), controls)
 
 
 def _boundary_number(segments: Metrics) -> Number:
