@@ -87,7 +87,7 @@ def upload(
         raise UserError(f"publishing {repository} needs a token of the Hub that may write: {LOG_IN}")
     api = HfApi(token=token, **_our_name())
     with _refusals(repository):
-        _validate(card)
+        _validate(api, card)
         api.create_repo(repository, private=private, exist_ok=True)
         _check_content(api, repository, private)
         operations = [CommitOperationAdd(name, folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE)]
@@ -101,12 +101,17 @@ def _our_name() -> dict[str, Any]:
     return {"library_name": "audio-vq", "library_version": version("audio-vq")}
 
 
-def _validate(card: "ModelCard") -> None:
+def _validate(api: "HfApi", card: "ModelCard") -> None:
     """Asks the Hub, before anything is made there, whether it takes the card's metadata."""
+    from huggingface_hub.errors import BadRequestError
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    # `card.validate` asks huggingface.co, whatever HF_ENDPOINT says, in releases before 2.1
+    answer = get_session().post(f"{api.endpoint}/api/validate-yaml", json={"content": str(card), "repoType": "model"})
     try:
-        card.validate()
-    except ValueError as error:
-        raise UserError(f"the Hub refuses the card's metadata: {_complaints(str(error))}") from None
+        hf_raise_for_status(answer)
+    except BadRequestError:
+        raise UserError(f"the Hub refuses the card's metadata: {_complaints(answer.text)}") from None
 
 
 def _complaints(answer: str) -> str:
