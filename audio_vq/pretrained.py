@@ -16,14 +16,8 @@ from torch import Tensor
 
 from audio_vq.audio.resampling import at_rate
 from audio_vq.audio.waveform import Waveform
-from audio_vq.checkpoint import (
-    CheckpointInfo,
-    config_from,
-    load_weights,
-    read_info,
-    resolve_checkpoint,
-    save_checkpoint,
-)
+from audio_vq.checkpoint import config_from, load_weights, read_info, resolve_checkpoint, save_checkpoint
+from audio_vq.checkpoint_info import CheckpointInfo
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
