@@ -10,13 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio_vq.checkpoint import CheckpointInfo, config_from, load_weights, read_info, resolve_checkpoint
+from audio_vq.checkpoint import (
+    CheckpointInfo,
+    config_from,
+    load_weights,
+    read_info,
+    resolve_checkpoint,
+    save_checkpoint,
+)
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.prior import sample_units
 from audio_vq.config import PriorConfig
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE, resolve_device
+from audio_vq.publish import publish_saved
 from audio_vq.units import Units
 
 LONGEST_SECONDS = 86_400  # of a drawn sequence
@@ -38,14 +46,29 @@ class UnitPrior:
         self.device = torch.device(device)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "UnitPrior":
+    def from_pretrained(
+        cls, name: str | Path, device: str = "cpu", revision: str | None = None, token: str | bool | None = None
+    ) -> "UnitPrior":
         """As `VQVAE.from_pretrained`."""
-        folder = resolve_checkpoint(name)
+        folder = resolve_checkpoint(name, revision, token)
         info = read_info(folder, kind="prior")
         config = config_from(PriorConfig, info.config, folder / "config.json")
         network = build_prior(config, info.data["track_sizes"], len(info.speakers))
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        save_checkpoint(Path(folder), self.info, self.network.state_dict())
+
+    def push_to_hub(
+        self,
+        repository: str,
+        private: bool = False,
+        licence: str | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """As `VQVAE.push_to_hub`."""
+        return publish_saved(self.save_pretrained, repository, private, licence, token=token).url
 
     @property
     def unit_rate_hz(self) -> float:

@@ -167,7 +167,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
     selection = select_utterances(scored, settings.split, teachers)
     analysis = measure(model, selection, seed=settings.seed, prior=prior)
     facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
-    metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
+    corpus = f"{prepared} ({scored.corpus.header.corpus})"
+    metrics = analysis.metrics() | {"corpus": corpus, "seed": settings.seed, "command": settings.command}
     write_report(model, analysis, metrics, facts, out, settings.group, seed=settings.seed)
     atomic_write_text(out / "metrics.json", _text(metrics))
     return metrics

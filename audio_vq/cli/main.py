@@ -16,6 +16,7 @@ from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
 from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
+from audio_vq.cli.push import push
 from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
 from audio_vq.errors import DivergenceError, UserError
@@ -63,6 +64,7 @@ app.command()(align)
 app.command()(analyze)
 app.command()(evaluate)
 app.command()(info)
+app.command()(push)
 app.command()(bench)
 
 
