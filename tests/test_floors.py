@@ -10,10 +10,11 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 # from the ground up; rooms side by side do not know each other
 FLOORS = (
     ("errors",),
-    ("files", "progress", "espeak", "extras"),
+    ("files", "progress", "espeak", "extras", "textgrid"),
     ("kernels",),
     ("config", "audio", "parallel"),
     ("discovery", "loudness", "units"),
+    ("unit_files",),
     ("pitch",),
     ("models",),
     ("codec",),

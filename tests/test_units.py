@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from audio_vq import units
 from audio_vq.errors import UserError
+from audio_vq.unit_files.files import read_units, write_units
 
 unit_lists = st.lists(st.integers(0, 511), max_size=60)
 characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\")
@@ -85,8 +86,8 @@ def files(draw):
 @given(files())
 def test_files_round_trip(tmp_path_factory, suffix, sequences):
     path = tmp_path_factory.mktemp("units") / f"units{suffix}"
-    units.write_units(path, sequences)
-    back = units.read_units(path)
+    write_units(path, sequences)
+    back = read_units(path)
     assert len(back) == len(sequences)
     for one, other in zip(sequences, back, strict=True):
         assert vars(one) | {"units": one.units.tolist()} == vars(other) | {"units": other.units.tolist()}
@@ -98,7 +99,7 @@ def test_a_line_holds_a_list_per_group_and_pitch(tmp_path: Path):
     """As the contract has it."""
     about, path = ("s", 16000, 640, 1280), tmp_path / "units.jsonl"
     three = np.array([[1, 2], [3, 4], [0, 5]])
-    units.write_units(
+    write_units(
         path,
         [
             units.UnitSequence("one", *about, three[0]),
@@ -110,11 +111,11 @@ def test_a_line_holds_a_list_per_group_and_pitch(tmp_path: Path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["units"] for line in lines] == [[1, 2], [3, 4], [[1, 2], [3, 4]], [[1, 2], [3, 4]]]
     assert [line.get("pitch") for line in lines] == [None, [0, 5], None, [0, 5]]
-    both = units.read_units(path)[-1]
+    both = read_units(path)[-1]
     np.testing.assert_array_equal(both.groups, three[:2])
     np.testing.assert_array_equal(both.pitch, [0, 5])
     with pytest.raises(UserError, match=r"do not go into one \.npz"):
-        units.write_units(tmp_path / "units.npz", units.read_units(path))
+        write_units(tmp_path / "units.npz", read_units(path))
 
 
 GOOD = {
@@ -159,22 +160,22 @@ def test_a_malformed_line_is_named(tmp_path: Path, change, named):
     path = tmp_path / "units.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
     with pytest.raises(UserError, match=rf"line 2: .*{named}"):
-        units.read_units(path)
+        read_units(path)
 
 
 def test_ids_from_packed_files_are_checked_too(tmp_path: Path):
     sequence = units.UnitSequence("../a", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(tmp_path / "units.npz", [sequence])
+    write_units(tmp_path / "units.npz", [sequence])
     with pytest.raises(UserError, match=r"sequence 1: id '\.\./a'"):
-        units.read_units(tmp_path / "units.npz")
+        read_units(tmp_path / "units.npz")
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
 def test_an_id_that_occurs_twice_is_named(tmp_path: Path, suffix):
     sequence = units.UnitSequence("twin", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(tmp_path / f"units{suffix}", [sequence, sequence])
+    write_units(tmp_path / f"units{suffix}", [sequence, sequence])
     with pytest.raises(UserError, match="'twin' occurs twice"):
-        units.read_units(tmp_path / f"units{suffix}")
+        read_units(tmp_path / f"units{suffix}")
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '"units"'])
@@ -182,7 +183,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path, text):
     path = tmp_path / "units.jsonl"
     path.write_text(f"{json.dumps(GOOD)}\n\n{text}\n")
     with pytest.raises(UserError, match="line 3"):
-        units.read_units(path)
+        read_units(path)
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "text.npz", "bytes.jsonl"])
@@ -190,16 +191,16 @@ def test_what_is_no_units_file_is_refused(tmp_path: Path, name):
     (tmp_path / "text.npz").write_text("not a zip")
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UserError, match=name):
-        units.read_units(tmp_path / name)
+        read_units(tmp_path / name)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "units.jsonl"
     good = units.UnitSequence("a", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(path, [good])
+    write_units(path, [good])
     with pytest.raises((AttributeError, TypeError)):
-        units.write_units(path, [good, None])
-    assert len(units.read_units(path)) == 1
+        write_units(path, [good, None])
+    assert len(read_units(path)) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["units.jsonl"]
 
 

@@ -43,6 +43,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OutFolder = Annotated[
     Path, typer.Option(help="Folder for the results; or, for one audio file, its name ending in .wav or .flac.")
 ]
+OutAudio = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the results; or, for one audio file, its name ending in .wav or .flac, or - for WAV on stdout."
+    ),
+]
 
 
 def refuse_existing(files: list[Path], force: bool) -> None:
