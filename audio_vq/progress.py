@@ -29,10 +29,11 @@ class ProgressBar:
     total: float
     completed: float
     unit: str
-    begin: float = field(default_factory=time.perf_counter)  # seconds of a clock
+    begin: float = field(init=False)  # seconds of a clock
     _begun_with: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.begin = time.perf_counter()
         self._begun_with = self.completed
 
     def advance(self, amount: float = 1.0) -> None:

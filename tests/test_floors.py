@@ -20,7 +20,7 @@ FLOORS = (
     ("codec",),
     ("data", "checkpoint"),
     ("pretrained",),
-    ("unit_prior",),
+    ("unit_prior", "encoder_export"),
     ("training", "analysis/alignment"),
     ("analysis/measures", "bench"),
     ("analysis/judges",),

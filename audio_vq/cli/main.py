@@ -13,6 +13,7 @@ from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
+from audio_vq.cli.export_encoder import export_encoder
 from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
 from audio_vq.cli.sample import sample
@@ -60,6 +61,7 @@ app.command()(sample)
 app.command()(align)
 app.command()(analyze)
 app.command()(evaluate)
+app.command(name="export-encoder")(export_encoder)
 app.command()(info)
 app.command()(bench)
 
