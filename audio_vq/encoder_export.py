@@ -1,10 +1,12 @@
 """A model's encoder and codebook as a graph for other programs: ONNX, or an exported PyTorch program.
 
-    waveform (batch, time) ─▶ filterbank ─▶ mean spectrum taken off ─▶ convolutions ─▶ units (batch, groups, units)
+    waveform ─▶ level ─▶ filterbank ─▶ mean spectrum taken off ─▶ convolutions ─▶ units
+    (batch, time)                                                                 (batch, groups, units)
 
 The waveform is a whole recording (of a batch: recordings of one length) at the model's sample rate, without a constant
-offset. Its mean spectrum, where the encoder wants one, is found in the graph as `codec/statistics.py` finds it. Outside
-stay what is done to recordings before they are encoded, resampling and bringing speech to `loudness_db`, and pitch.
+offset. What is done to it as a whole is in the graph: it is brought to the loudness of the training corpus as
+`loudness.py` does it, and where the encoder wants its mean spectrum, that is found as in `codec/statistics.py`. Outside
+stay reading, resampling, the filter that takes a drifting offset away (`audio/resampling.py`), and pitch.
 
 The graph is made of the operators that every runtime has: convolutions are `conv1d` here, where `models/` has matrix
 products over overlapping rows. Sums are then rounded otherwise, and near ties between codebook vectors may flip.
@@ -32,6 +34,8 @@ from audio_vq.codec.statistics import STEP, STEP_DB
 from audio_vq.errors import UserError
 from audio_vq.extras import require_package
 from audio_vq.files import atomic_path, atomic_write_bytes
+from audio_vq.loudness import ACTIVE_RANGE_DB as SPEECH_RANGE_DB
+from audio_vq.loudness import FRAME_LENGTH, MAX_GAIN_DB, PEAK_LIMIT
 from audio_vq.models.convolution import Convolution
 from audio_vq.models.encoder import ResidualBlock
 from audio_vq.models.filterbank import ACTIVE_RANGE_DB, CENTRE, FLOOR, LOG_SCALE, Filterbank
@@ -55,8 +59,7 @@ class EncoderFacts:
     codebook_size: int
     groups: int
     least_samples: int  # of a waveform
-    loudness_db: float | None  # to which recordings are brought before they are encoded; None: as recorded
-    centred: bool  # whether the graph takes a mean spectrum off: level and microphone then hardly matter
+    loudness_db: float | None  # to which the graph brings recordings; None: within full scale
     pitch_classes: int  # of the track beside the units, which the graph does not make; 0: there is none
     fingerprint: str
     audio_vq: str  # version
@@ -71,7 +74,7 @@ def export_encoder(model: VQVAE, out: Path) -> EncoderFacts:
         UserError: another suffix, or packages of the extra `onnx` that are missing.
     """
     check_suffix(out)
-    graph = EncoderGraph(copy.deepcopy(model.network)).eval()
+    graph = EncoderGraph(copy.deepcopy(model.network), model.loudness_db).eval()
     for parameter in graph.parameters():  # the model's own may lie in memory as its matrix products want them
         parameter.data = parameter.data.contiguous()
     program = _program(graph, model.hop_length)
@@ -82,7 +85,6 @@ def export_encoder(model: VQVAE, out: Path) -> EncoderFacts:
         model.groups,
         _least_samples(model.hop_length),
         model.loudness_db,
-        model.network.encoder.centred,
         model.pitch_classes,
         model.fingerprint,
         version("audio-vq"),
@@ -104,7 +106,7 @@ def export_encoder(model: VQVAE, out: Path) -> EncoderFacts:
 def _own_units(model: VQVAE, sound: Waveform) -> Units:
     """`(groups, units)` that the model makes of a waveform just as it is."""
     as_it_is = Source("sound", "", "", lambda _: iter([sound]))
-    (encoding,) = encode_sources(model.codec, [as_it_is], match_level=False)
+    (encoding,) = encode_sources(model.codec, [as_it_is])
     return encoding.sequence.groups
 
 
@@ -119,16 +121,18 @@ def check_suffix(out: Path) -> None:
 class EncoderGraph(nn.Module):
     """Waveforms `(batch, time)` of recordings → units `(batch, groups, units)`; silence completes the last one."""
 
-    def __init__(self, network: VQVAEModel) -> None:
+    def __init__(self, network: VQVAEModel, loudness_db: float | None) -> None:
         super().__init__()
         self.encoder = network.encoder
+        self.loudness_db = loudness_db
         self.hop_length = network.hop_length
         self.codebook: Tensor
         self.register_buffer("codebook", network.quantizer.codebook.detach().float())  # (groups, K, dim / groups)
 
     def forward(self, waveform: Tensor) -> Tensor:
         units = (waveform.shape[1] + self.hop_length - 1) // self.hop_length
-        x = F.pad(waveform, (0, units * self.hop_length - waveform.shape[1]))[:, None]  # (B, 1, T)
+        x = waveform * _gain(waveform, self.loudness_db)[:, None]
+        x = F.pad(x, (0, units * self.hop_length - waveform.shape[1]))[:, None]  # (B, 1, T)
         if self.encoder.filterbank is not None:
             x = _filtered(self.encoder.filterbank, x)  # (B, filters, frames)
         if self.encoder.centred:
@@ -139,6 +143,23 @@ class EncoderGraph(nn.Module):
         # ‖z‖² is the same for every vector and left out
         distance = self.codebook.square().sum(2)[..., None] - 2 * torch.matmul(self.codebook, parts)  # (B, G, K, units)
         return distance.argmin(2)
+
+
+def _gain(waveform: Tensor, loudness_db: float | None) -> Tensor:
+    """As `codec.source.levelled` has it of waveforms `(batch, time)`: `(batch,)`."""
+    peak = waveform.abs().amax(1).double()
+    if loudness_db is None:
+        return (1 / peak.clamp_min(1.0)).float()
+    frames = (waveform.shape[1] + FRAME_LENGTH - 1) // FRAME_LENGTH
+    samples = F.pad(waveform, (0, frames * FRAME_LENGTH - waveform.shape[1])).double()
+    power = samples.view(-1, frames, FRAME_LENGTH).square().mean(2)  # (B, frames)
+    active = (power >= power.amax(1, keepdim=True) * 10 ** (-SPEECH_RANGE_DB / 10)).double()
+    mean = (power * active).sum(1) / active.sum(1)
+    silent = mean == 0
+    wanted = 10 ** (loudness_db / 20) / torch.where(silent, 1.0, mean).sqrt()
+    within = PEAK_LIMIT / torch.where(silent, 1.0, peak)
+    decibels = torch.round(20 * torch.log10(torch.minimum(wanted, within).clamp_max(10 ** (MAX_GAIN_DB / 20))))
+    return torch.where(silent, 1.0, torch.pow(10.0, decibels / 20)).float()
 
 
 def _filtered(filterbank: Filterbank, waveform: Tensor) -> Tensor:
@@ -181,13 +202,13 @@ def _layer(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _least_samples(hop_length: int) -> int:
-    """Of a waveform: two units, the last of which has begun; what has a size of one is exported as fixed."""
-    return hop_length + 1
+    """Of a waveform: two units and two frames of loudness have begun; what has a size of one is exported as fixed."""
+    return max(hop_length, FRAME_LENGTH) + 1
 
 
 def _program(graph: EncoderGraph, hop_length: int) -> torch.export.ExportedProgram:
     time = torch.export.Dim("time", min=_least_samples(hop_length))
-    example = torch.zeros(2, 10 * hop_length + 1)
+    example = torch.zeros(2, 10 * max(hop_length, FRAME_LENGTH) + 1)
     with torch.no_grad():
         return torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC, 1: time},))
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 # from the ground up; rooms side by side do not know each other
 FLOORS = (
     ("errors",),
-    ("files", "progress", "espeak", "extras", "textgrid"),
+    ("files", "progress", "espeak", "extras", "textgrid", "machine"),
     ("kernels",),
     ("config", "audio", "parallel"),
     ("discovery", "loudness", "units"),
@@ -22,7 +22,7 @@ FLOORS = (
     ("pretrained",),
     ("unit_prior", "encoder_export"),
     ("training", "analysis/alignment"),
-    ("analysis/measures", "bench"),
+    ("analysis/measures", "bench", "doctor"),
     ("analysis/judges",),
     ("analysis/report",),
     ("cli",),

@@ -47,9 +47,9 @@ def bench(
     if threads < 1:
         raise UserError(f"--threads {threads}; give a whole number from 1")
 
-    from audio_vq.bench.machine import describe_machine
     from audio_vq.bench.measurement import Budget
     from audio_vq.bench.runner import run_benchmark
+    from audio_vq.machine import describe_machine
 
     patterns = [part.strip() for part in only.split(",") if part.strip()]
     budget = Budget(seconds=seconds, threads=threads)

@@ -17,12 +17,12 @@ Out = Annotated[
 def export_encoder(checkpoint: Checkpoint, out: Out, force: Force = False, json_output: Json = False) -> None:
     """Write encoder and codebook as a graph for other programs: waveform (batch, time) to units (batch, groups, units).
 
-    The waveform is a whole recording at the model's sample rate, without a constant offset, brought to the loudness
-    that the file tells (of centred encoders it hardly matters); of a batch, recordings of one length. Pitch is not
-    part of it. What must be known is in the file's metadata. The units are compared with the model's for a test sound.
+    The waveform is a whole recording at the model's sample rate, without a constant offset; of a batch, recordings of
+    one length. Its level is matched in the graph; pitch is not part of it. What must be known is in the file's
+    metadata. The units are compared with the model's for a test sound.
 
-    With --json: file, sample_rate, hop_length, codebook_size, groups, least_samples, loudness_db, centred,
-    pitch_classes, fingerprint, audio_vq, opset, equal_units (share, of the test sound).
+    With --json: file, sample_rate, hop_length, codebook_size, groups, least_samples, loudness_db, pitch_classes,
+    fingerprint, audio_vq, opset, equal_units (share, of the test sound).
 
     Example: audio-vq export-encoder voices voices-encoder.onnx
     """

@@ -11,6 +11,7 @@ from audio_vq.cli.bench import bench
 from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
+from audio_vq.cli.doctor import doctor
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
 from audio_vq.cli.export_encoder import export_encoder
@@ -64,6 +65,7 @@ app.command()(evaluate)
 app.command(name="export-encoder")(export_encoder)
 app.command()(info)
 app.command()(bench)
+app.command()(doctor)
 
 
 def main() -> None:
