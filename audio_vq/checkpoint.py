@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
+from audio_vq.shipped import SHIPPED
 
 FORMATS = "audio_vq checkpoint"
 FORMAT = f"{FORMATS} 2"
@@ -35,7 +36,6 @@ PRIOR_DATA = {  # of the units it models
     "fingerprint": str,
 }
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
 
 

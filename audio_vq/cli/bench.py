@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import checkpoints
 from audio_vq.cli.options import Json
-from audio_vq.cli.train import conf_folder
 from audio_vq.errors import UserError
+from audio_vq.shipped import conf_folder
 
 if TYPE_CHECKING:
     from audio_vq.bench.decoder import Speech
@@ -26,7 +27,9 @@ def bench(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHECKPOINT]", help="What to measure; without it, the reference and the small decoder."
+            metavar="[CHECKPOINT]",
+            help="What to measure; without it, the reference and the small decoder.",
+            autocompletion=checkpoints,
         ),
     ] = None,
     only: Annotated[str, typer.Option(help="Names, or parts of them, with commas between; all by default.")] = "",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audio_vq.cli.completion import speakers
 from audio_vq.cli.live import LiveInput, check_live, run_live
 from audio_vq.cli.options import (
     Checkpoint,
@@ -45,7 +46,7 @@ def convert(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", help="Audio files, folders, or - for stdin; with --live one file.")
     ],
-    to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.")],
+    to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.", autocompletion=speakers)],
     out: OutAudio,
     temperature: Temperature = None,
     top_p: TopP = 1.0,

@@ -17,6 +17,7 @@ from audio_vq.cli.options import (
     Postfilter,
     Precision,
     Seed,
+    Speaker,
     Temperature,
     TopP,
 )
@@ -37,7 +38,7 @@ def decode(
             metavar="UNITS", help="Units file from encode, .jsonl, .npz or .parquet; or - for JSON Lines on stdin."
         ),
     ],
-    speaker: Annotated[str, typer.Option(help="Voice to speak them in.")],
+    speaker: Speaker,
     out: OutAudio,
     temperature: Temperature = None,
     top_p: TopP = 1.0,

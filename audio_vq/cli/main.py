@@ -21,10 +21,11 @@ from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
 from audio_vq.errors import DivergenceError, UserError
 
+PROGRAM = "audio-vq"  # however it was started: completion goes by it
 USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
 
 app = typer.Typer(
-    name="audio-vq",
+    name=PROGRAM,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -72,7 +73,7 @@ def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 our failure, 2 the user's mistake, 130 interrupted."""
     accept_any_text()
     try:
-        app()
+        app(prog_name=PROGRAM)
     except UserError as error:
         _leave(USER_MISTAKE, str(error))
     except KeyboardInterrupt as error:

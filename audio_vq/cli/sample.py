@@ -15,7 +15,9 @@ from audio_vq.cli.options import (
     OutAudio,
     Postfilter,
     Precision,
+    Prior,
     Seed,
+    Speaker,
     Temperature,
     TopP,
     refuse_existing,
@@ -31,9 +33,9 @@ MOST_SAMPLES = 10_000
 
 
 def sample(
-    prior: Annotated[str, typer.Argument(metavar="PRIOR", help="Prior: checkpoint or run folder.")],
+    prior: Prior,
     checkpoint: Checkpoint,
-    speaker: Annotated[str, typer.Option(help="Voice.")],
+    speaker: Speaker,
     out: OutAudio,
     seconds: Annotated[float, typer.Option(help="Duration of what is drawn for each sample.")] = 3.0,
     count: Annotated[int, typer.Option(help="How many.")] = 4,
