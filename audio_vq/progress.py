@@ -30,14 +30,18 @@ class ProgressBar:
     completed: float
     unit: str
     begin: float = field(init=False)  # seconds of a clock
-    _begun_with: float = field(init=False)
+    _first: tuple[float, float] | None = None  # when something was first done, and how much was done by then
 
     def __post_init__(self) -> None:
         self.begin = time.perf_counter()
-        self._begun_with = self.completed
 
     def advance(self, amount: float = 1.0) -> None:
         self.display.advance(self, amount)
+
+    def add(self, amount: float) -> None:
+        self.completed += amount
+        if self._first is None:
+            self._first = (time.perf_counter(), self.completed)
 
     def say(self, message: str) -> None:
         """A line above the bars; file names are printed as they are."""
@@ -49,8 +53,11 @@ class ProgressBar:
 
     @property
     def rate(self) -> float:
-        """Since it began, a second."""
-        return (self.completed - self._begun_with) / max(self.seconds, 1e-9)
+        """Amount a second since something was first done: what waited for other work before is not slow. 0: unknown."""
+        if self._first is None:
+            return 0.0
+        since, before = self._first
+        return (self.completed - before) / max(time.perf_counter() - since, 1e-9)
 
     def amount_text(self) -> str:
         most = max(self.total, self.completed)  # lengths of recordings may be known roughly only
@@ -109,7 +116,7 @@ class ProgressDisplay:
 
     def advance(self, bar: ProgressBar, amount: float) -> None:
         with self._lock:
-            bar.completed += amount
+            bar.add(amount)
             if self._live:
                 self._live.update(self._tasks[bar], completed=bar.completed, total=max(bar.total, bar.completed))
                 return

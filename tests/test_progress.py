@@ -63,8 +63,11 @@ def test_things_have_a_rate_of_things(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("audio_vq.progress.time.perf_counter", lambda: now[0])
     with progress.progress_bar("judging", total=10) as bar:
-        now[0] = 8.0
-        bar.advance(2)
+        now[0] = 30.0  # others were at work
+        bar.advance()
+        assert bar.line() == "judging  1/10"
+        now[0] = 34.0
+        bar.advance()
         assert bar.line() == "judging  2/10  0.25/s  0:32 left"
 
 

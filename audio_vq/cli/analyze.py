@@ -81,6 +81,8 @@ def analyze(
 
     Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
 
+    With --json: the content of metrics.json (of compare.json or sweep.json, where these are asked for).
+
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
 
     Several models: audio-vq analyze --compare runs/a runs/b data/vctk --alignments data/vctk-phones --out both

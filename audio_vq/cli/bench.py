@@ -43,6 +43,8 @@ def bench(
 ) -> None:
     """Measure how fast sampling, training, encoding and the prior run here.
 
+    With --json: context (machine and settings), results (of each: name, value, unit, ratio, baseline, context).
+
     Example: audio-vq bench runs/vctk --only wavenet
     """
     if not 0 < seconds < float("inf"):

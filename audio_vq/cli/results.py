@@ -146,10 +146,16 @@ def check_stdout(out: Path, json_output: bool) -> None:
 
 
 class Results:
-    """Audio that has been made: written where it belongs, and told on stdout, line by line or at the end as JSON."""
+    """Audio that has been made: written where it belongs, and told on stdout, line by line or at the end as JSON.
 
-    def __init__(self, comments: Mapping[Path, str], wanted: Collection[Path], json_output: bool) -> None:
+    What belongs together is told `at_the_end` too, in the order that was planned.
+    """
+
+    def __init__(
+        self, comments: Mapping[Path, str], wanted: Collection[Path], json_output: bool, at_the_end: bool = False
+    ) -> None:
         self._comments = comments
+        self._at_the_end = at_the_end
         self._kept = [str(file) for file in comments if file not in wanted]
         self._json = json_output
         self._made: list[dict[str, Any]] = []
@@ -163,12 +169,17 @@ class Results:
             return
         write_audio(file, waveform, sample_rate, self._comments[file])
         self._made.append({"file": str(file), **about, "seconds": len(waveform) / sample_rate})
-        if not self._json:
+        if not (self._json or self._at_the_end):
             show(file)
 
     def end(self, **about: object) -> None:
+        places = {str(file): place for place, file in enumerate(self._comments)}
+        made = sorted(self._made, key=lambda each: places[each["file"]])
         if self._json:
-            show(json.dumps({"files": self._made, "kept": self._kept, **about}))
+            show(json.dumps({"files": made, "kept": self._kept, **about}))
+        elif self._at_the_end:
+            for each in made:
+                show(each["file"])
 
 
 class Faults:

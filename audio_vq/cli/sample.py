@@ -96,7 +96,7 @@ def sample(
         write_units(units_file, _sequences(model, speaker, names, drawn))
     voices = [model.speaker_index(speaker)] * len(left)
     spoken = [drawn[number] for number in left]
-    results = Results(comments, wanted, json_output)
+    results = Results(comments, wanted, json_output, at_the_end=True)
     total = sum(units.shape[-1] for units in spoken) / model.unit_rate_hz
     with told_how_to_go_on(out, comments), progress_bar("speaking", total=total, unit=AUDIO) as bar:
         for index, audio in decode_each(model.codec, spoken, voices, options, left, told=bar.advance):
