@@ -31,6 +31,7 @@ class ProgressBar:
     unit: str
     begin: float = field(init=False)  # seconds of a clock
     _first: tuple[float, float] | None = None  # when something was first done, and how much was done by then
+    _latest: float = 0.0  # when something was last done
 
     def __post_init__(self) -> None:
         self.begin = time.perf_counter()
@@ -40,8 +41,9 @@ class ProgressBar:
 
     def add(self, amount: float) -> None:
         self.completed += amount
+        self._latest = time.perf_counter()
         if self._first is None:
-            self._first = (time.perf_counter(), self.completed)
+            self._first = (self._latest, self.completed)
 
     def say(self, message: str) -> None:
         """A line above the bars; file names are printed as they are."""
@@ -57,7 +59,7 @@ class ProgressBar:
         if self._first is None:
             return 0.0
         since, before = self._first
-        return (self.completed - before) / max(time.perf_counter() - since, 1e-9)
+        return (self.completed - before) / max(self._latest - since, 1e-9)
 
     def amount_text(self) -> str:
         most = max(self.total, self.completed)  # lengths of recordings may be known roughly only
