@@ -20,6 +20,7 @@ from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
 from audio_vq.hub.card import model_card
 from audio_vq.hub.transfer import HUB_ID, download
+from audio_vq.shipped import SHIPPED
 
 FORMATS = "audio_vq checkpoint"
 FORMAT = f"{FORMATS} 2"
@@ -31,7 +32,6 @@ PRIOR_DATA = {  # of the units it models
     "hop_length": int,
     "fingerprint": str,
 }
-SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
 
 
