@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import checkpoints
 from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text, locked
@@ -23,6 +24,7 @@ Inputs = Annotated[
         "With --compare or --sweep any number of checkpoints and folders that analyze has written; "
         "the corpus may be left out where there are only such folders.",
         show_default=False,
+        autocompletion=checkpoints,
     ),
 ]
 Alignments = Annotated[
@@ -81,6 +83,8 @@ def analyze(
 
     Each unit is read as the phone it occurs with most in the train split, or in --mapping where given. Without
     --alignments what needs no phones is measured: the atlas, bit rates, speakers, and whether the latents are used.
+
+    With --json: the content of metrics.json (of compare.json or sweep.json, where these are asked for).
 
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
 
@@ -170,7 +174,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
     selection = select_utterances(scored, settings.split, teachers)
     analysis = measure(model, selection, seed=settings.seed, prior=prior)
     facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
-    metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
+    corpus = f"{prepared} ({scored.corpus.header.corpus})"
+    metrics = analysis.metrics() | {"corpus": corpus, "seed": settings.seed, "command": settings.command}
     write_report(model, analysis, metrics, facts, out, settings.group, seed=settings.seed)
     atomic_write_text(out / "metrics.json", _text(metrics))
     return metrics

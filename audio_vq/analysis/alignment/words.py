@@ -1,14 +1,13 @@
 """Where the words of an utterance lie: read from a TextGrid, or found by their pronunciations in the phones."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 from audio_vq.analysis.alignment.alignments import SILENCE, Alignment, normalise_label, read_text
 from audio_vq.analysis.alignment.textgrid import read_words
+from audio_vq.extras import has_package
 
 Pronunciation = tuple[str, ...]
 
@@ -29,7 +28,7 @@ def find_words(path: Path, alignment: Alignment, text: str | None) -> tuple[Word
     if path.suffix == ".TextGrid":
         tier = read_words(path, read_text(path))
         return tuple(Word(each.start, each.end, each.label) for each in tier if normalise_label(each.label) != SILENCE)
-    if not text or importlib.util.find_spec("pocketsphinx") is None:
+    if not text or not has_package("pocketsphinx"):
         return ()
     from audio_vq.analysis.alignment.lexicon import spoken_words
 
@@ -72,7 +71,11 @@ def cmu_pronunciations() -> Mapping[str, tuple[Pronunciation, ...]]:
     from pocketsphinx import get_model_path
 
     lines = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
-    entries = (line.split() for line in lines if line)
-    named = ((word.split("(")[0], tuple(map(normalise_label, phones))) for word, *phones in entries)
-    # variants follow their word: read(2)
-    return {word: tuple(phones for _, phones in group) for word, group in groupby(named, key=lambda each: each[0])}
+    normalise = cache(normalise_label)  # of some forty phones
+    known: dict[str, tuple[Pronunciation, ...]] = {}
+    for line in lines:
+        word, *phones = line.split() or [""]
+        # variants follow their word: read(2)
+        name = word.partition("(")[0]
+        known[name] = (*known.get(name, ()), tuple(map(normalise, phones)))
+    return known
