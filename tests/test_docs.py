@@ -14,6 +14,7 @@ import typer
 from docs_pages import PAGES, explained, paths
 from hydra.errors import HydraException
 from test_conf import composed
+from test_floors import FLOORS
 from test_readme import ROOT, bash_lines
 
 from audio_vq.cli.main import app
@@ -84,3 +85,9 @@ def test_the_site_builds_and_asks_nothing_of_others(tmp_path):
     assert "prepare synthetic" in pages["commands/prepare.html"]
     assert "codebook_size" in pages["commands/train.html"]
     assert "decode_stream" in pages["python.html"]
+
+
+def test_every_floor_has_its_place_on_the_page_of_the_architecture():
+    text = (PAGES / "architecture.md").read_text(encoding="utf-8")
+    rooms = {room.split("/")[0] for floor in FLOORS for room in floor}
+    assert [room for room in sorted(rooms) if not re.search(rf"`{room}/?`", text)] == []
