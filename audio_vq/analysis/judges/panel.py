@@ -122,7 +122,10 @@ def _embedding(waveform: Waveform) -> np.ndarray:
 
 
 def _words(waveform: Waveform) -> str:
-    hypothesis = None if _silent(waveform) else decode_utterance(_recogniser(), waveform)
+    if _silent(waveform):
+        return ""
+    decode_utterance(_recogniser(), waveform)
+    hypothesis = _recogniser().hyp()
     return hypothesis.hypstr if hypothesis else ""
 
 
