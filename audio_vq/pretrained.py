@@ -409,6 +409,13 @@ class VQVAE:
         network = self.network.with_speaker(voice)
         return VQVAE(network, self.config, info, self.device, self.codec.precision)
 
+    def nearest_speaker(self, name: str, among: Sequence[str]) -> str:
+        """Of some known speakers the one whose voice is most like a speaker's. Raises UserError for unknown names."""
+        others = [self.speaker_index(other) for other in among]
+        voices = torch.tensor([self.speaker_index(name), *others], device=self.device)
+        said = torch.cat(self.network.wavenet.conditioner.said(voices), 1)
+        return among[int((said[1:] - said[0]).norm(dim=1).argmin())]
+
     def check_new_speaker(self, name: str) -> None:
         """Raises UserError for a name that is known or cannot name a file, and for a model nobody can join."""
         safe_name(name, "speaker")

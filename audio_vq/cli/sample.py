@@ -27,6 +27,7 @@ from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
+    from audio_vq.unit_prior import UnitPrior
     from audio_vq.units import Units, UnitSequence
 
 MOST_SAMPLES = 10_000
@@ -55,6 +56,8 @@ def sample(
 ) -> None:
     """Draw unit sequences from a prior and speak them: OUT/<speaker>_<n>.wav and OUT/units.jsonl.
 
+    Of a voice that joined the model later, in the manner of the nearest one that the prior knows.
+
     With --json: files (of each: file, id, speaker, seconds), kept (files that were there already), units (their file).
 
     Example: audio-vq sample runs/vctk-prior runs/vctk --speaker p226 --seconds 3 --count 4 --out samples/
@@ -80,8 +83,9 @@ def sample(
     unit_prior.check_units_of(model)
     begun = _units_of(model, prompt) if prompt else None
     heat = 1.0 if temperature is None else temperature
+    manner = _manner(model, unit_prior, speaker)
     with progress_bar("drawing units", total=count * seconds, unit=AUDIO) as bar:
-        drawn = unit_prior.sample(speaker, seconds, count, seed, heat, top_p, begun, bar.advance)
+        drawn = unit_prior.sample(manner, seconds, count, seed, heat, top_p, begun, bar.advance)
     if begun is not None:
         drawn = [np.concatenate([begun, units], -1) for units in drawn]
     comments = {
@@ -114,6 +118,12 @@ def _sequences(model: "VQVAE", speaker: str, names: list[Path], drawn: "list[Uni
         UnitSequence(name.name, *about, units, model.fingerprint, has_pitch)
         for name, units in zip(names, drawn, strict=True)
     ]
+
+
+def _manner(model: "VQVAE", prior: "UnitPrior", speaker: str) -> str:
+    """In whose manner units are drawn: of a speaker whom the prior does not know, the nearest one that it does."""
+    known = [name for name in prior.info.speakers if name in model.speakers]
+    return speaker if speaker in known or not known else model.nearest_speaker(speaker, known)
 
 
 def _units_of(model: "VQVAE", recording: Path) -> "Units":
