@@ -8,7 +8,11 @@ import typer
 from audio_vq.errors import UserError
 
 Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Checkpoint or run folder, a shipped model's name, or a Hub id: you/model, you/model@revision.",
+    ),
 ]
 Temperature = Annotated[
     float | None,
