@@ -20,6 +20,7 @@ from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
 from audio_vq.hub.card import model_card
 from audio_vq.hub.transfer import HUB_ID, download
+from audio_vq.shipped import SHIPPED
 
 FORMATS = "audio_vq checkpoint"
 FORMAT = f"{FORMATS} 2"
@@ -31,7 +32,6 @@ PRIOR_DATA = {  # of the units it models
     "hop_length": int,
     "fingerprint": str,
 }
-SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
 
 
@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tenso
     Raises:
         UserError: the folder holds something else.
     """
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     with atomic_folder(folder) as temporary:
         write_checkpoint(temporary, info, weights)
 
@@ -60,7 +60,7 @@ def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     file.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
-def _refuse_other_content(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
     """Raises UserError where a folder is a file, or not empty and no checkpoint. Hidden files disturb nobody."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder for the checkpoint")
@@ -158,6 +158,8 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{folder} holds a {info.kind}, expected a {kind or ' or a '.join(KINDS)}")
     if not info.speakers or not all(isinstance(name, str) for name in info.speakers):
         raise UserError(f"{file}: 'speakers' should be a list of names; the checkpoint is damaged")
+    if "joined" in info.data and not 0 <= _entry(file, info.data, "joined", int) < len(info.speakers):
+        raise UserError(f"{file}: 'joined' is more than there are speakers; the checkpoint is damaged")
     for name, expected in PRIOR_DATA.items() if info.kind == "prior" else ():
         _entry(file, info.data, name, expected)
     return info

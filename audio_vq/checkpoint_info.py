@@ -20,6 +20,11 @@ class CheckpointInfo:
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, last validation
 
+    @property
+    def joined(self) -> int:
+        """Speakers, the last ones, who joined the trained model."""
+        return int(self.data.get("joined", 0))
+
     def speaker_index(self, name: str) -> int:
         """Raises UserError, with the known names, for one that is not among them."""
         if name not in self.speakers:

@@ -24,6 +24,7 @@ from audio_vq.config import PriorConfig
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE, resolve_device
+from audio_vq.progress import Told
 from audio_vq.publish import publish_saved
 from audio_vq.units import Units
 
@@ -90,6 +91,7 @@ class UnitPrior:
         temperature: float = 1.0,
         top_p: float = 1.0,
         prompt: Units | None = None,
+        told: Told | None = None,
     ) -> list[Units]:
         """Draws `count` codes of `seconds · unit rate` units in the manner of a speaker, shaped as the model's own.
 
@@ -100,6 +102,7 @@ class UnitPrior:
             seed: of the random numbers.
             temperature, top_p: as for `VQVAE.decode`.
             prompt: the code of the model's that they continue; not a part of what is returned.
+            told: is told of the seconds that were drawn, of all codes together.
 
         Raises:
             UserError: unknown speaker, an impossible duration or number, impossible sampling options, a prompt that is
@@ -115,7 +118,8 @@ class UnitPrior:
         num_units = max(1, round(seconds * self.unit_rate_hz))
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         voice = torch.full((count,), speaker_index, device=self.device)
-        drawn = sample_units(self.network, voice, num_units, options, prompt)
+        tell = None if told is None else lambda units: told(units / self.unit_rate_hz)
+        drawn = sample_units(self.network, voice, num_units, options, prompt, tell)
         return list(drawn[:, 0] if len(self.network.track_sizes) == 1 else drawn)
 
     def _check_prompt(self, prompt: Units) -> None:

@@ -34,10 +34,10 @@ ENCODERS = {
 RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000):
+def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000, **decoder):
     """Fresh weights, and a codebook of latents, so that units vary."""
     says = {"conditioning_channels": 8, "spectrum_weight": 1.0} if encoder.centred else {}
-    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands, **says)
+    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands, **says, **decoder)
     config = ModelConfig(sample_rate, pitch=pitch, encoder=encoder, quantizer=quantizer, wavenet=wavenet)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)

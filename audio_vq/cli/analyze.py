@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import checkpoints
 from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text, locked
@@ -23,6 +24,7 @@ Inputs = Annotated[
         "With --compare or --sweep any number of checkpoints and folders that analyze has written; "
         "the corpus may be left out where there are only such folders.",
         show_default=False,
+        autocompletion=checkpoints,
     ),
 ]
 Alignments = Annotated[Path | None, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")]
@@ -78,6 +80,8 @@ def analyze(
     """Measure what units say about phones: metrics.json, atlas.json and report.html.
 
     Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
+
+    With --json: the content of metrics.json (of compare.json or sweep.json, where these are asked for).
 
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
 

@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.add_speaker import add_speaker
 from audio_vq.cli.align import align
 from audio_vq.cli.analyze import analyze
 from audio_vq.cli.bench import bench
 from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
+from audio_vq.cli.doctor import doctor
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
+from audio_vq.cli.export_encoder import export_encoder
 from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
 from audio_vq.cli.push import push
@@ -20,10 +23,11 @@ from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
 from audio_vq.errors import DivergenceError, UserError
 
+PROGRAM = "audio-vq"  # however it was started: completion goes by it
 USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
 
 app = typer.Typer(
-    name="audio-vq",
+    name=PROGRAM,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -56,21 +60,24 @@ app.command(**HYDRA_VERB)(train)
 app.command()(encode)
 app.command()(decode)
 app.command()(convert)
+app.command(name="add-speaker")(add_speaker)
 app.command(name="train-prior", **HYDRA_VERB)(train_prior)
 app.command()(sample)
 app.command()(align)
 app.command()(analyze)
 app.command()(evaluate)
+app.command(name="export-encoder")(export_encoder)
 app.command()(info)
 app.command()(push)
 app.command()(bench)
+app.command()(doctor)
 
 
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 our failure, 2 the user's mistake, 130 interrupted."""
     accept_any_text()
     try:
-        app()
+        app(prog_name=PROGRAM)
     except UserError as error:
         _leave(USER_MISTAKE, str(error))
     except KeyboardInterrupt as error:

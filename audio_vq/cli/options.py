@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.completion import checkpoints, speakers
 from audio_vq.errors import UserError
 
 Checkpoint = Annotated[
@@ -12,8 +13,13 @@ Checkpoint = Annotated[
     typer.Argument(
         metavar="CHECKPOINT",
         help="Checkpoint or run folder, a shipped model's name, or a Hub id: you/model, you/model@revision.",
+        autocompletion=checkpoints,
     ),
 ]
+Prior = Annotated[
+    str, typer.Argument(metavar="PRIOR", help="Prior: checkpoint or run folder.", autocompletion=checkpoints)
+]
+Speaker = Annotated[str, typer.Option(help="Voice to speak in.", autocompletion=speakers)]
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -46,6 +52,12 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OutFolder = Annotated[
     Path, typer.Option(help="Folder for the results; or, for one audio file, its name ending in .wav or .flac.")
+]
+OutAudio = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the results; or, for one audio file, its name ending in .wav or .flac, or - for WAV on stdout."
+    ),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from audio_vq.analysis.measures.reading import Side, Sides, counted, read_code
 from audio_vq.analysis.measures.segments import BoundaryScores
 from audio_vq.analysis.measures.selection import Selection, at_most
 from audio_vq.analysis.measures.speakers import SpeakerLeakage, speaker_leakage
-from audio_vq.progress import progress_bar
+from audio_vq.progress import ProgressBar, progress_bar
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
     from audio_vq.unit_prior import UnitPrior
 
+T = TypeVar("T")
+MEASURES = 8  # that take their time
 MOST_HOURS = 2.0  # of mapping and of scored utterances each; a seed draws them where there are more
 
 
@@ -120,39 +122,56 @@ def analyze(model: "VQVAE", selection: Selection, *, seed: int, prior: "UnitPrio
 
     `prior`, of this model's units, is for their entropy-coded rate.
     """
-    codebook, codebook_size = model.codebook, model.codebook_size
     selection = at_most(selection, MOST_HOURS, seed=seed)
     coverage = check_coverage(selection)
     with progress_bar("encoding", total=len(selection.mapping) + len(selection.chosen), completed=0) as bar:
         mapping = encode_utterances(model, selection.mapping_corpus, selection.mapping, bar)
         chosen = encode_utterances(model, selection.scored_corpus, selection.chosen, bar)
+    with progress_bar("measuring", total=MEASURES) as bar:
+        return _measured(model, selection, coverage, (mapping, chosen), prior, bar, seed=seed)
+
+
+def _measured(
+    model: "VQVAE",
+    selection: Selection,
+    coverage: Coverages,
+    encoded: tuple[tuple[EncodedUtterance, ...], tuple[EncodedUtterance, ...]],
+    prior: "UnitPrior | None",
+    bar: ProgressBar,
+    *,
+    seed: int,
+) -> Analysis:
+    def took(measure: T) -> T:
+        bar.advance()
+        return measure
+
+    (mapping, chosen), codebook, codebook_size = encoded, model.codebook, model.codebook_size
     scored = tuple(each for each in chosen if each.alignment is not None)
     sides = Sides(_side(model, mapping), _side(model, scored))
-    kmeans = fit_mfcc_kmeans(mapping, codebook_size, model.groups, seed=seed)
+    kmeans = took(fit_mfcc_kmeans(mapping, codebook_size, model.groups, seed=seed))
     together = _one_corpus(selection, mapping, chosen)
-    bits = latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed)
-    abx = score_abx(scored, together, codebook, kmeans, 1 / model.unit_rate_hz, seed=seed)
+    bits = took(latents_used(model, selection.scored_corpus.corpus, selection.chosen, seed=seed))
+    abx = took(score_abx(scored, together, codebook, kmeans, 1 / model.unit_rate_hz, seed=seed))
     pitch = [each.pitch for each in chosen if each.pitch is not None]
     kmeans_units = [kmeans.units_of(each) for each in together]
-    leakage = speaker_leakage(together, kmeans_units, codebook_size, model.pitch_classes, seed=seed)
-    groups = _groups(model, sides, chosen, abx, leakage, seed=seed)
+    leakage = took(speaker_leakage(together, kmeans_units, codebook_size, model.pitch_classes, seed=seed))
     return Analysis(
         selection=selection,
         coverage=coverage,
         unit_rate_hz=model.unit_rate_hz,
         hop_length=model.hop_length,
-        groups=groups,
+        groups=took(_groups(model, sides, chosen, abx, leakage, seed=seed)),
         pitch=PitchUse(unit_statistics.usage(pitch, model.pitch_classes)) if pitch else None,
         scored=scored,
-        phones=read_code(sides, lambda each: each.units, model.groups, codebook_size, seed=seed),
-        baselines=score_baselines(sides, kmeans, codebook_size, seed=seed),
+        phones=took(read_code(sides, lambda each: each.units, model.groups, codebook_size, seed=seed)),
+        baselines=took(score_baselines(sides, kmeans, codebook_size, seed=seed)),
         segments=score_changes(scored, lambda each: each.units, model.hop_length, model.sample_rate),
         kmeans_segments=score_changes(scored, kmeans.units_of, model.hop_length, model.sample_rate),
         kmeans_counts=_kmeans_use(kmeans, scored),
         latents_used=bits,
         abx=abx,
         speaker_leakage=leakage,
-        rates=_rates(model, selection, (mapping, chosen), bits, prior, seed=seed),
+        rates=took(_rates(model, selection, (mapping, chosen), bits, prior, seed=seed)),
     )
 
 
