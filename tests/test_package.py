@@ -189,6 +189,8 @@ def test_what_needs_an_extra_says_which(environment, tmp_path, tiny_corpus):
         "prepare synthetic out --speakers 2 --utterances 6": "synthetic",
         f"align {tiny_corpus} out": "align",
         f"evaluate voices {tiny_corpus} --out out": "judges",
+        f"encode voices {tiny_corpus} --out units.parquet": "parquet",
+        "export-encoder voices encoder.onnx": "onnx",
     }
     done = call(environment, tmp_path, *(f"audio-vq {verb}" for verb in verbs))
     told = [line for line in done.stderr.splitlines() if line.startswith("audio-vq: ")]

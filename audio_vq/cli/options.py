@@ -12,7 +12,7 @@ Checkpoint = Annotated[
     str,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="Checkpoint or run folder, Hub id, or a shipped model's name.",
+        help="Checkpoint or run folder, a shipped model's name, or a Hub id: you/model, you/model@revision.",
         autocompletion=checkpoints,
     ),
 ]

@@ -11,7 +11,8 @@ from audio_vq.doctor.examination import Finding, Trouble, said_by
 
 TOGETHER = {"torch", "torchaudio"}  # whose versions belong together
 IMPORTED = ("numpy", "scipy", "torch", "torchaudio", "numba", "soundfile", "librosa", "onnxruntime", "swift_f0")
-FOR_OURSELVES = {"dev", "docs"}  # extras that nobody needs who uses audio-vq
+# extras that nobody needs who uses audio-vq, and another way to one that is listed
+UNLISTED = {"dev", "docs", "judges-wheels"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def find_extras() -> Finding:
     """Each extra: installed, or what to type. One that is missing is no trouble."""
     missing: dict[str, list[str]] = {}
     for each in requirements():
-        if each.extra is not None and each.extra not in FOR_OURSELVES:
+        if each.extra is not None and each.extra not in UNLISTED:
             missing.setdefault(each.extra, [])
             if installed_version(each.package) is None:
                 missing[each.extra].append(each.package)
