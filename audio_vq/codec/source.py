@@ -72,7 +72,7 @@ class Levelled:
     meter: LoudnessMeter  # of what was heard, before the gain
     gain: float
     read: Callable[[], Iterator[Waveform]]  # again, without the gain
-    told: Callable[[int], None] | None = None  # of samples that were read again
+    told: Callable[[int], None] | None = None  # of samples that were gone through
 
     def blocks(self) -> Iterator[Waveform]:
         """From the beginning, with the gain; as often as wanted."""
@@ -103,6 +103,8 @@ def levelled(
             kept.append(block)
         else:
             kept.clear()
+        if told:
+            told(len(block))
     if meter.num_samples == 0:
         raise UserError(f"{source.id} holds no samples; expected recorded audio")
     gain = 1 / max(1.0, meter.peak) if loudness_db is None else meter.whole_decibel_gain(loudness_db)
