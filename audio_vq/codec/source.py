@@ -37,7 +37,8 @@ class Source:
 def array_source(waveform: Waveform, sample_rate: int) -> Source:
     """Raises UserError for what is not a waveform."""
     checked = checked_waveform(waveform)
-    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate), len(checked) / sample_rate)
+    seconds = len(checked) / sample_rate if sample_rate else 0.0  # an impossible rate is said when it is read
+    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate), seconds)
 
 
 def file_source(path: Path, name: str) -> Source:
