@@ -80,8 +80,10 @@ VERBS = [
     "align",
     "analyze",
     "evaluate",
+    "export-encoder",
     "info",
     "bench",
+    "doctor",
 ]
 
 

@@ -60,7 +60,11 @@ def decode(
     from audio_vq.unit_files.files import read_unit_stream, read_units
 
     check_stdout(out, json_output)
-    sequences = read_unit_stream("stdin", sys.stdin.buffer.read()) if units == PIPE else read_units(units)
+    if units == PIPE:
+        units = Path("stdin")  # for messages
+        sequences = read_unit_stream(str(units), sys.stdin.buffer.read())
+    else:
+        sequences = read_units(units)
     if not sequences:
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = result_files(out, [Path(sequence.id) for sequence in sequences])

@@ -85,7 +85,8 @@ def encode(
         return
     check_writable(file, [source.id for source in sources])
     grids = _TextGrids(textgrid, recordings) if textgrid else None
-    if grids and not units_journal(model.codec, sources, file).exists():  # those of an interrupted call are ours
+    journal = units_journal(model.codec, sources, file)
+    if grids and not (journal.exists() and journal.stat().st_size):  # those of an interrupted call are ours
         refuse_existing(list(grids.files.values()), force)
     sequences = encode_to_file(model.codec, sources, file, leave_out, grids.write if grids else None)
     if json_output:

@@ -137,7 +137,7 @@ def _known_of(
 
 def _heard(codec: Codec, loudness_db: float | None, on_heard: Told | None, source: Source) -> _Known:
     centred, has_pitch = codec.network.encoder.centred, codec.network.pitch_classes > 0
-    times = 1 + centred + has_pitch
+    times = 2 + centred + has_pitch  # that it is gone through: for its level, and for its units
     told = None if on_heard is None else lambda samples: on_heard(samples / codec.sample_rate / times)
     heard = levelled(source, codec.sample_rate, loudness_db, told)
     mean = mean_spectrum_of(codec, heard) if centred else None

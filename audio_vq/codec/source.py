@@ -37,7 +37,8 @@ class Source:
 def array_source(waveform: Waveform, sample_rate: int) -> Source:
     """Raises UserError for what is not a waveform."""
     checked = checked_waveform(waveform)
-    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate), len(checked) / sample_rate)
+    seconds = len(checked) / sample_rate if sample_rate else 0.0  # an impossible rate is said when it is read
+    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate), seconds)
 
 
 def file_source(path: Path, name: str) -> Source:
@@ -72,7 +73,7 @@ class Levelled:
     meter: LoudnessMeter  # of what was heard, before the gain
     gain: float
     read: Callable[[], Iterator[Waveform]]  # again, without the gain
-    told: Callable[[int], None] | None = None  # of samples that were read again
+    told: Callable[[int], None] | None = None  # of samples that were gone through
 
     def blocks(self) -> Iterator[Waveform]:
         """From the beginning, with the gain; as often as wanted."""
@@ -103,6 +104,8 @@ def levelled(
             kept.append(block)
         else:
             kept.clear()
+        if told:
+            told(len(block))
     if meter.num_samples == 0:
         raise UserError(f"{source.id} holds no samples; expected recorded audio")
     gain = 1 / max(1.0, meter.peak) if loudness_db is None else meter.whole_decibel_gain(loudness_db)
