@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "audio_vq"
 # from the ground up; rooms side by side do not know each other
 FLOORS = (
     ("errors",),
-    ("files", "progress", "espeak"),
+    ("files", "progress", "espeak", "extras"),
     ("kernels",),
     ("config", "audio", "parallel"),
     ("discovery", "loudness", "units"),

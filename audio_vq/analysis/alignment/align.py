@@ -17,11 +17,12 @@ from audio_vq.analysis.alignment.alignments import (
     normalise_label,
     write_alignment,
 )
-from audio_vq.analysis.alignment.lexicon import dictionary_words, pronounce, require_package, spoken_words
+from audio_vq.analysis.alignment.lexicon import dictionary_words, pronounce, spoken_words
 from audio_vq.audio.resampling import resample
 from audio_vq.audio.waveform import to_pcm16
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.errors import UserError
+from audio_vq.extras import require_package
 from audio_vq.parallel import in_order
 
 SAMPLE_RATE = 16_000  # Hz, of the acoustic model

@@ -1,26 +1,19 @@
 """Words and how they are pronounced: the CMU dictionary of PocketSphinx' wheel, espeak-ng for the others."""
 
-import importlib.util
 import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from audio_vq.errors import UserError
 from audio_vq.espeak import SILENCE, STRESS_MARKS, Espeak, arpabet, write_english_data
+from audio_vq.extras import require_package
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 VOICE, WORDS_PER_MINUTE = "gmw/en-US", 160  # the accent of the dictionary and of the acoustic model
 # espeak-ng has one phoneme where the dictionary has two phones
 _TAILS = {"A@": "R", "e@": "R", "i@3": "R", "U@": "R", "O@": "R", "o@": "R", "IR": "R"}
 _HEADS = {"@L": "AH"}
-
-
-def require_package(package: str, extra: str) -> None:
-    """Raise a UserError that says how to install a package of an optional extra."""
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"{package} is not installed; run pip install 'audio-vq[{extra}]'")
 
 
 def spoken_words(text: str) -> list[str]:

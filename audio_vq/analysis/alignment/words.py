@@ -1,6 +1,5 @@
 """Where the words of an utterance lie: read from a TextGrid, or found by their pronunciations in the phones."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from audio_vq.analysis.alignment.alignments import SILENCE, Alignment, normalise_label, read_text
 from audio_vq.analysis.alignment.textgrid import read_words
+from audio_vq.extras import has_package
 
 Pronunciation = tuple[str, ...]
 
@@ -29,7 +29,7 @@ def find_words(path: Path, alignment: Alignment, text: str | None) -> tuple[Word
     if path.suffix == ".TextGrid":
         tier = read_words(path, read_text(path))
         return tuple(Word(each.start, each.end, each.label) for each in tier if normalise_label(each.label) != SILENCE)
-    if not text or importlib.util.find_spec("pocketsphinx") is None:
+    if not text or not has_package("pocketsphinx"):
         return ()
     from audio_vq.analysis.alignment.lexicon import spoken_words
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from audio_vq.analysis.alignment.lexicon import require_package
 from audio_vq.audio.features import fundamental_frequency, load_librosa
 from audio_vq.audio.resampling import resample
 from audio_vq.audio.waveform import Waveform, to_pcm16
+from audio_vq.extras import require_package
 from audio_vq.parallel import in_order
 from audio_vq.progress import progress_bar
 
