@@ -24,6 +24,7 @@ FLOORS = (
     ("analysis/measures", "bench"),
     ("analysis/judges",),
     ("analysis/report",),
+    ("demo",),
     ("cli",),
 )
 AUDIO_LIBRARIES = {"soundfile", "librosa", "torchaudio"}

@@ -11,6 +11,7 @@ from audio_vq.cli.bench import bench
 from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
+from audio_vq.cli.demo import demo
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
 from audio_vq.cli.info import info
@@ -62,6 +63,7 @@ app.command()(analyze)
 app.command()(evaluate)
 app.command()(info)
 app.command()(bench)
+app.command()(demo)
 
 
 def main() -> None:
