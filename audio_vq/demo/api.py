@@ -98,7 +98,7 @@ class Calls:
     def convert(self, recording: str, voice: str, pitch: float, flat: bool, seed: float, own: VQVAE | None) -> str:
         """What a recording says, in another voice: a WAV file, as `audio-vq convert` makes it."""
         model, melody = self._model(own), Melody(_shift(pitch), flat)
-        return self._written(own, self._service.convert(model, _given(recording), voice, melody, int(seed)), voice)
+        return self._written(own, self._service.convert(model, _given(recording), voice, melody, seed), voice)
 
     def morph(
         self,
@@ -113,7 +113,7 @@ class Calls:
     ) -> str:
         """As /convert, in a voice between two: `share`, 0 to 1, of the other."""
         model, melody, weights = self._model(own), Melody(_shift(pitch), flat), _weights(voice, other, share)
-        waveform = self._service.convert(model, _given(recording), weights, melody, int(seed))
+        waveform = self._service.convert(model, _given(recording), weights, melody, seed)
         return self._written(own, waveform, f"{voice}_{other}")
 
     def continue_(
@@ -129,7 +129,7 @@ class Calls:
         """Goes on where a recording ends, in any voice: a WAV file for each take, with the recording, and new units."""
         service, model = self._service, self._model(own)
         begun = service.encode(model, _given(recording)).units
-        drawn = service.go_on(model, begun, voice, seconds, int(takes), temperature, int(seed))
+        drawn = service.go_on(model, begun, voice, seconds, takes, temperature, seed)
         wholes = [np.concatenate([begun, each], -1)[..., -service.most_units(model) :] for each in drawn]
         files = [self._written(own, *_spoken(service, model, each.tolist(), voice, seed)) for each in wholes]
         return files, [each.tolist() for each in drawn]
@@ -193,9 +193,8 @@ def _spoken(service: Service, model: VQVAE, units: Any, voice: Voice, seed: floa
     if isinstance(units, dict):
         num_samples = _field(units, "num_samples", int, None)
         groups, pitch = _field(units, "units", list), _field(units, "pitch", list, None)
-        units = groups if pitch is None else [*(groups if isinstance(groups[:1], list) and groups
-                                               and isinstance(groups[0], list) else [groups]), pitch]  # fmt: skip
-    blocks = service.speak(model, units, voice, Melody(), int(seed), num_samples)
+        units = groups if pitch is None else [*(groups if model.groups > 1 else [groups]), pitch]
+    blocks = service.speak(model, units, voice, Melody(), seed, num_samples)
     return np.concatenate([np.zeros(0, np.float32), *blocks]), str(voice)
 
 
@@ -209,13 +208,13 @@ def _as_json(sequence: UnitSequence) -> dict[str, Any]:
 
 
 def _weights(voice: str, other: str, share: float) -> Voice:
-    if not 0 <= share <= 1:
-        raise UserError(f"a share of {share:g}; expected 0, all of {voice}, to 1, all of {other}")
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise UserError(f"a share of {share}; expected 0, all of {voice}, to 1, all of {other}")
     return {voice: 1 - share, other: share} if voice != other else voice
 
 
 def _shift(semitones: float | None) -> float:
-    return float(semitones or 0)
+    return float(semitones or 0)  # Gradio hands in None for what is left out
 
 
 def _given(file: str | None) -> Path:

@@ -1,6 +1,8 @@
 """What may reach the server at all: few paths, small requests in little time, from its own page."""
 
 import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +51,19 @@ class Guard:
     def __init__(
         self, app: ASGIApp, limits: Limits, own: tuple[str, ...], uploads: Path, hosts: tuple[str, ...]
     ) -> None:
-        self.app, self.limits, self.own, self.uploads, self.hosts = app, limits, own, uploads, hosts
+        self.app, self.limits, self.known, self.uploads, self.hosts = app, limits, (*own, *GRADIO), uploads, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        refused = self._refusal(scope)
+        answer, refused = _Answer(send), self._refusal(scope)
         if refused:
-            await refused(scope, receive, send)
+            await refused(scope, receive, answer.send)
             return
         is_upload = scope["path"].startswith(UPLOAD)
         limited = _Limited(receive, self._most_bytes(is_upload=is_upload))
-        answer = _Answer(send)
         try:
             if is_upload:
                 async with asyncio.timeout(self.limits.upload_seconds):
@@ -84,8 +85,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return _text(403, "this comes from another page")
-        if path not in ("/", *self.own) and not any(
-            path == known or (known[-1] in "/=" and path.startswith(known)) for known in (*self.own, *GRADIO)
+        if not any(
+            path == known or (len(known) > 1 and known[-1] in "/=" and path.startswith(known)) for known in self.known
         ):
             return _text(404, "there is no such page")
         is_upload = path.startswith(UPLOAD)
@@ -135,7 +136,12 @@ def _name(host: str) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def _text(status: int, text: str) -> Any:

@@ -128,22 +128,20 @@ recorder($("record"), facts.limits.speech_seconds, take);
 
 async function examples() {
   const names = await fetch("examples").then((response) => response.json()).catch(() => []);
+  $("examples-said").textContent = names.length ? `Or begin with ${origin}. In the voice of` : `Making examples, ${origin} …`;
   for (const [number, name] of names.entries()) {
     if ($("examples").querySelector(`[data-number="${number}"]`)) continue;
-    const button = made("button", { type: "button", textContent: `In the voice of ${name}` });
+    const button = made("button", { type: "button", textContent: name, ariaLabel: `Example in the voice of ${name}` });
     button.dataset.number = number;
     button.addEventListener("click", () => work("Listening", async (options) => {
       show(await client.call("example", [{ number }, null], options), `examples/${number}`);
     }));
     $("examples").append(button);
   }
-  $("examples").hidden = !names.length;
   if (names.length < 3 && examples.tries++ < 60) setTimeout(examples, 2000);
 }
 examples.tries = 0;
-$("examples-said").textContent = facts.has_prior
-  ? "Or begin with speech-like sound that the model made up: nobody ever said it."
-  : "Or begin with units drawn at random: nobody ever said them.";
+const origin = facts.has_prior ? "speech-like sound that the model made up: nobody ever said it" : "units drawn at random: nobody ever said them";
 
 // Playing what was recorded, and hearing units --------------------------------------------------------------------------
 
@@ -281,11 +279,12 @@ strip.onchange = () => {
   $("chosen").textContent = strip.chosenByHand ? strip.text : "";
   const able = { undo: strip.undone.length > 0, reset: strip.edited, paste: Boolean(strip.copied), swap: strip.canSwap };
   for (const [what, can] of Object.entries(able)) document.querySelector(`[data-edit=${what}]`).disabled = !can;
+  $("narrower").disabled = strip.zoom === 1;
   const seconds = (strip.columns.length * strip.unitSeconds).toFixed(1);
   $("units-hint").textContent = `${strip.columns.length} units, ${seconds} seconds. Choose a stretch in the picture, change it, and speak it again.`;
 };
 $("wider").addEventListener("click", () => { strip.zoom = Math.min(64, strip.zoom * 2); strip.draw(); strip.choose(strip.anchor, strip.focus, false); });
-$("narrower").addEventListener("click", () => { strip.zoom = Math.max(1, strip.zoom / 2); strip.draw(); });
+$("narrower").addEventListener("click", () => { strip.zoom = Math.max(1, strip.zoom / 2); strip.draw(); strip.choose(strip.anchor, strip.focus, false); });
 
 // Voices -----------------------------------------------------------------------------------------------------------------
 

@@ -80,8 +80,8 @@ def _colours(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     distance = np.hypot(placed[:, 0], placed[:, 1])
     return np.stack(
         [
-            0.70 + 0.09 * np.tanh(placed[:, 2]),
-            0.05 + 0.10 * np.tanh(distance / 1.5),
+            0.76 + 0.08 * np.tanh(placed[:, 2]),
+            0.03 + 0.09 * np.tanh(distance / 1.5),
             np.degrees(np.arctan2(placed[:, 1], placed[:, 0])) % 360,
         ],
         axis=1,

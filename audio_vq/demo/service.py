@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Voice = str | Mapping[str, float]  # a speaker's name, or names with their weights: something between them
 LONGEST_NAME = 40  # characters, of a new voice
 MORPH = "between"  # what a voice between others is called in the model that speaks it
+MOST_BETWEEN = 8  # voices, of which one is mixed
 SEEDS = 2**64
 
 
@@ -96,7 +97,7 @@ class Service:
         return _encoded(model, recording_of(file, model.sample_rate, self.limits.speech_seconds)).sequence
 
     def speak(
-        self, model: VQVAE, units: Any, voice: Voice, melody: Melody, seed: int = 0, num_samples: int | None = None
+        self, model: VQVAE, units: Any, voice: Voice, melody: Melody, seed: float = 0, num_samples: int | None = None
     ) -> Iterator[Waveform]:
         """A voice says units, in blocks as they are made; with `num_samples` only so many of the waveform."""
         deadline = time.monotonic() + self.limits.computing_seconds
@@ -112,7 +113,7 @@ class Service:
                 yield block[:left]
             left -= len(block)
 
-    def convert(self, model: VQVAE, file: Path, voice: Voice, melody: Melody, seed: int = 0) -> Waveform:
+    def convert(self, model: VQVAE, file: Path, voice: Voice, melody: Melody, seed: float = 0) -> Waveform:
         """The samples of `VQVAE.convert`."""
         source = recording_of(file, model.sample_rate, self.limits.speech_seconds)
         speaking, name = self.between(model, voice)
@@ -128,9 +129,9 @@ class Service:
         units: Any,
         voice: Voice,
         seconds: float,
-        takes: int,
+        takes: float,
         temperature: float = 1.0,
-        seed: int = 0,
+        seed: float = 0,
     ) -> list[Units]:
         """What the prior says after units, in the manner of a speaker; as many takes, without the units themselves."""
         if self.prior is None:
@@ -193,11 +194,7 @@ class Service:
         if isinstance(voice, str):
             model.speaker_index(voice)
             return model, voice
-        if not isinstance(voice, Mapping) or not 1 <= len(voice) <= len(model.speakers):
-            raise UserError(f"{str(voice)[:80]!r} is no voice; expected a name, or an object of names and weights")
-        weights = {name: _number(weight, "a weight") for name, weight in voice.items()}
-        if min(weights.values()) < 0 or sum(weights.values()) <= 0:
-            raise UserError(f"weights of {', '.join(map(str, weights.values()))}; expected none below 0, one above it")
+        weights = _weights_of(voice)
         for name in weights:
             model.speaker_index(name)
         sounding = [name for name, weight in weights.items() if weight > 0]
@@ -226,13 +223,12 @@ class Service:
     def _manner(self, model: VQVAE, voice: Voice) -> str:
         """The prior's speaker for a voice: the same, or of those it knows the one with the nearest pitch."""
         assert self.prior is not None
-        known = [name for name in self.prior.info.speakers if name in self.model.speakers]
-        if isinstance(voice, str) and voice in known:
-            return voice
-        speaking, name = self.between(model, voice)
-        ranges = speaking.codec.pitch_ranges
-        wanted = np.log(ranges[speaking.speaker_index(name)].median_hz)
-        return min(known, key=lambda each: abs(np.log(ranges[speaking.speaker_index(each)].median_hz) - wanted))
+        if not isinstance(voice, str):
+            _, voice = max((weight, name) for name, weight in _weights_of(voice).items())
+        known, ranges = self.prior.info.speakers, model.codec.pitch_ranges
+        pitch = np.log(ranges[model.speaker_index(voice)].median_hz)
+        near = {each: abs(np.log(ranges[model.speaker_index(each)].median_hz) - pitch) for each in known}
+        return voice if voice in near else min(near, key=near.__getitem__)
 
     def _new_name(self, model: VQVAE, name: Any) -> str:
         if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST_NAME:
@@ -253,6 +249,15 @@ def _f0(model: VQVAE, encoding: Encoding) -> F0:
     if encoding.statistics.pitch_range is None:
         return np.zeros(0, np.float32)
     return contour_of(encoding.sequence.units[-1], encoding.statistics.pitch_range, model.pitch_classes)
+
+
+def _weights_of(voice: Any) -> dict[str, float]:
+    if not isinstance(voice, Mapping) or not 1 <= len(voice) <= MOST_BETWEEN:
+        raise UserError(f"{str(voice)[:80]!r} is no voice; expected a name, or an object of names and weights")
+    weights = {name: _number(weight, "a weight") for name, weight in voice.items()}
+    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        raise UserError(f"weights of {', '.join(map(str, weights.values()))}; expected none below 0, one above it")
+    return weights
 
 
 def _number(value: Any, what: str) -> float:

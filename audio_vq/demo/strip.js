@@ -1,8 +1,8 @@
 // The picture of what was said: pitch, spectrogram, and under them its units in their colours. It can be chosen from
 // and changed: each column is a unit (all groups and the pitch) and remembers where in the recording it was heard.
 
-const PITCH = 46, SPECTRUM = 132, GROUP = 22, GAP = 3, AXIS = 20; // heights in pixels
-const LOW = 60, HIGH = 480; // hertz
+const PITCH = 58, SPECTRUM = 132, GROUP = 22, GAP = 3, AXIS = 20; // heights in pixels
+const LOW = 55, HIGH = 700; // hertz
 const WIDEST = 15000; // pixels a canvas may have
 const MOST_UNDO = 100;
 
@@ -201,8 +201,8 @@ export class Strip {
     pen.font = "10px system-ui, sans-serif";
     for (const hertz of [100, 200, 400]) {
       pen.strokeStyle = this.colour("--line"); pen.fillStyle = this.colour("--faint");
-      pen.beginPath(); pen.moveTo(0, place(hertz)); pen.lineTo(this.canvas.width, place(hertz)); pen.stroke();
-      pen.fillText(`${hertz} Hz`, this.scroll.scrollLeft * 0 + 2, place(hertz) - 2);
+      pen.beginPath(); pen.moveTo(0, Math.round(place(hertz)) + 0.5); pen.lineTo(this.canvas.width, Math.round(place(hertz)) + 0.5); pen.stroke();
+      pen.fillText(`${hertz} Hz`, 3, place(hertz) - 3);
     }
     pen.strokeStyle = this.colour("--pitch");
     pen.lineWidth = 2.2; pen.lineJoin = "round"; pen.lineCap = "round";
