@@ -30,11 +30,8 @@ LIMITS = Limits(upload_bytes=1 << 20, speech_seconds=4.0, upload_seconds=0.5, re
 
 def prior_of(model):
     config = PriorConfig(layers=1, heads=2, channels=16, context=64, dropout=0.0)
-    data = {
-        "unit_rate_hz": model.unit_rate_hz,
-        "track_sizes": list(model.track_sizes),
-        "fingerprint": model.fingerprint,
-    }
+    about = ("unit_rate_hz", "codebook_size", "sample_rate", "hop_length", "fingerprint")
+    data = {**{name: getattr(model, name) for name in about}, "track_sizes": list(model.track_sizes)}
     torch.manual_seed(0)
     network = build_prior(config, model.track_sizes, 2)
     return UnitPrior(network, config, CheckpointInfo("prior", as_dict(config), ("ben", "ann"), data))
