@@ -81,6 +81,7 @@ VERBS = [
     "evaluate",
     "info",
     "bench",
+    "demo",
 ]
 
 

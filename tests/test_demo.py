@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import threading
 import time
 
 import numpy as np
@@ -25,7 +26,7 @@ from audio_vq.errors import UserError
 from audio_vq.models.prior import build_prior
 
 httpx = pytest.importorskip("httpx", reason="gradio is not installed (extra demo)")
-LIMITS = Limits(upload_bytes=1 << 20, speech_seconds=4.0, upload_seconds=0.5, request_bytes=1 << 16)
+LIMITS = Limits(upload_bytes=1 << 20, speech_seconds=4.0, upload_seconds=0.5, request_bytes=1 << 16, fit_seconds=1.0)
 
 
 def prior_of(model):
@@ -39,7 +40,7 @@ def prior_of(model):
 
 @pytest.fixture(scope="module")
 def service():
-    model = voice(speaker_channels=4)
+    model = model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4, speaker_channels=4)
     return Service(model, prior_of(model), LIMITS)
 
 
@@ -48,6 +49,18 @@ def recording(tmp_path):
     file = tmp_path / "hello.wav"
     write_audio(file, np.concatenate([buzz(), noise(5000), buzz(0.4)]), 16000)
     return file
+
+
+def speech_in(folder):
+    """A file with enough speech to learn a voice."""
+    file = folder / "speech.wav"
+    write_audio(file, np.concatenate([buzz(1.0, 100 + 5 * i, 140) for i in range(12)]), 16000)
+    return file
+
+
+@pytest.fixture
+def speech(tmp_path):
+    return speech_in(tmp_path)
 
 
 def spoken(service, *given, **options):
@@ -119,6 +132,58 @@ def test_the_prior_goes_on_in_any_voice(service):
     # a voice that the prior does not know goes on in the manner of the one with the nearest pitch
     stranger = service.go_on(service.model, units.tolist(), {"ann": 0.1, "ben": 0.9}, 0.5, 2, seed=1)
     np.testing.assert_array_equal(stranger, ben)
+
+
+def test_a_voice_between_others(service):
+    """Is the model's blend; at the ends, the others themselves."""
+    model, units = service.model, [[3] * 30, [5] * 30, [4] * 30]
+    np.testing.assert_array_equal(
+        spoken(service, units, {"ann": 0.0, "ben": 2.0}, Melody()), model.decode(units, "ben")
+    )
+    between = model.blend("both", {"ann": 0.3, "ben": 0.7}).decode(units, "both")
+    np.testing.assert_array_equal(spoken(service, units, {"ann": 3, "ben": 7}, Melody()), between)
+    assert (between != model.decode(units, "ben")).any()
+
+
+def test_a_new_voice_is_its_visitors(service, speech):
+    """It is learned with news on the way, spoken and refused a second time; the model of all others stays."""
+    *news, learned = service.add_voice(service.model, " zoë ", [speech])
+    assert [each.step for each in news] == sorted(each.step for each in news)
+    assert news
+    assert learned.speakers == ("ann", "ben", "zoë")
+    assert service.model.speakers == ("ann", "ben")
+    assert service.voices(learned)[-1]["corpus"] == "yours"
+    units = [[3] * 30, [5] * 30, [4] * 30]
+    own = np.concatenate(list(service.speak(learned, units, "zoë", Melody())))
+    assert (own != spoken(service, units, "ben", Melody())).any()
+    np.testing.assert_array_equal(  # the prior, which knows it not, goes on in the manner of the nearest in pitch
+        service.go_on(learned, units, "zoë", 0.1, 1), service.go_on(learned, units, "ben", 0.1, 1)
+    )
+    for model, name, expected in (
+        (learned, "zoë", "knows a speaker"),
+        (learned, "ann", "knows a speaker"),
+        (learned, "../x", "cannot name a file"),
+        (learned, "", "1 to 40 characters"),
+        (learned, "x" * 41, "1 to 40 characters"),
+        (learned, None, "1 to 40 characters"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            next(service.add_voice(model, name, [speech]))
+    few = dataclasses.replace(service, limits=dataclasses.replace(LIMITS, voices=1))
+    with pytest.raises(UserError, match="1 voices already"):
+        next(few.add_voice(learned, "one more", [speech]))
+    with pytest.raises(UserError, match="longer than 5 seconds"):
+        short = dataclasses.replace(service, limits=dataclasses.replace(LIMITS, voice_seconds=5.0))
+        next(short.add_voice(service.model, "zoë", [speech]))
+
+
+def test_learning_ends_with_its_visitor(service, speech):
+    threads = threading.active_count()
+    learning = service.add_voice(service.model, "zoë", [speech])
+    first = next(learning)
+    assert first.step < first.steps
+    learning.close()
+    assert threading.active_count() == threads
 
 
 def test_what_makes_no_sense_is_said_in_one_line(service, recording, tmp_path):

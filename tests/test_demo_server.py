@@ -17,8 +17,8 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 from test_cli import mistake
-from test_demo import prior_of
-from test_encoding import buzz, noise, voice
+from test_demo import prior_of, speech_in
+from test_encoding import ENCODERS, buzz, model_with, noise
 
 from audio_vq.audio.files import read_audio, wav_bytes, write_audio
 from audio_vq.checkpoint import save_checkpoint
@@ -48,9 +48,14 @@ def recording(tmp_path_factory):
     return file
 
 
+@pytest.fixture
+def speech(tmp_path):
+    return speech_in(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def model():
-    return voice(speaker_channels=4)
+    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4, speaker_channels=4)
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +119,24 @@ def test_programs_ask_for_the_same(client, model, recording):
     np.testing.assert_array_equal(read_pcm(converted), pcm_of(expected))
     decoded = asked(client, sequence, "ben", api_name="/decode")
     np.testing.assert_array_equal(read_pcm(decoded), pcm_of(model.convert(heard, 16000, "ben")))
+    between = asked(client, recording, "ann", "ben", 0.7, api_name="/morph")
+    blended = model.blend("both", {"ann": 0.3, "ben": 0.7})
+    np.testing.assert_array_equal(read_pcm(between), pcm_of(blended.convert(heard, 16000, "both")))
     sounds, units = asked(client, recording, "ann", 0.5, 2, api_name="/continue")
     assert len(sounds) == len(units) == 2
     longer = len(read_pcm(sounds[0])) - len(sequence["pitch"]) * model.hop_length
     assert longer == len(units[0][0]) * model.hop_length == 8000
+
+
+def test_a_program_adds_a_voice_that_only_it_knows(server, client, recording, speech):
+    files = [gradio_client.handle_file(str(speech))]
+    learned = asked(client, "zoë", files, api_name="/add_speaker")
+    assert learned["voices"][-1]["name"] == learned["name"] == "zoë"
+    assert len(read_pcm(asked(client, recording, "zoë", api_name="/convert")))
+    stranger = gradio_client.Client(server.address, verbose=False)
+    with pytest.raises(gradio_client.exceptions.AppError, match="unknown speaker 'zoë'"):
+        asked(stranger, recording, "zoë", api_name="/convert")
+    stranger.close()
 
 
 def test_mistakes_reach_a_program_in_one_line(client, recording, tmp_path):
@@ -208,6 +227,11 @@ def test_many_visitors_wait_in_one_queue(server, model, recording):
     np.testing.assert_array_equal(sounds, [expected] * 5)
 
 
+def test_without_gradio(monkeypatch):
+    monkeypatch.setattr("audio_vq.extras.has_package", lambda _: False)
+    assert "pip install 'audio-vq[demo]'" in mistake("demo", "--no-open")
+
+
 def test_users_mistakes(server, model):
     port = server.address.rpartition(":")[2]
     for options, expected in (
@@ -269,7 +293,7 @@ def last_row(page, click):
     page.locator(".row:not(.making)").nth(before).wait_for()
     page.wait_for_selector("body:not(.busy)")
     with page.expect_download() as kept:
-        page.click(".row >> nth=0 >> text=Keep")
+        page.click(".row >> nth=0 >> text=Download")
     return read_pcm(kept.value.path())
 
 
@@ -369,6 +393,28 @@ def test_the_prior_goes_on_in_several_takes(open_page, recording, model):
     texts = page.locator(".row .hint").all_inner_texts()
     seconds = 1 + len(read_audio(recording, 16000).waveform) / 16000
     assert [float(text.split()[0]) for text in texts] == pytest.approx([seconds] * 2, abs=0.1)
+
+
+@pytest.mark.browser
+def test_a_new_voice_is_learned_and_spoken(open_page, recording, speech):
+    """Watched while it is learned, then among the voices, between them, and unknown to others."""
+    page, other = open_page(), open_page()
+    give(page, recording)
+    page.click("#tab-new")
+    page.fill("#name", "<b>zoë</b>")
+    page.set_input_files("#voice-file", speech)
+    page.locator("#voice-said", has_text="12 seconds").wait_for()
+    page.click("#learn")
+    page.locator("#status", has_text="<b>zoë</b> is among the voices now").wait_for()
+    assert "bits per" in page.inner_text("#fit-said")
+    page.click("#tab-voices")
+    assert page.is_checked("#voices label:has-text('zoë') input")
+    own = last_row(page, "#convert")
+    page.click("#tab-between")
+    page.select_option("#from", "ben")
+    assert (last_row(page, "#morph") != own).any()
+    assert page.locator("b:text-is('zoë')").count() == 0
+    assert other.locator("#voices label").count() == 2
 
 
 @pytest.mark.browser

@@ -34,11 +34,10 @@ ENCODERS = {
 RANGES = {"ann": [210.0, 3.0], "ben": [110.0, 2.0]}  # Hz, semitones
 
 
-def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000, speaker_channels=0):
+def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000, **decoder):
     """Fresh weights, and a codebook of latents, so that units vary."""
     says = {"conditioning_channels": 8, "spectrum_weight": 1.0} if encoder.centred else {}
-    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands, **says)
-    wavenet.speaker_channels = speaker_channels
+    quantizer, wavenet = QuantizerConfig(32, 8, groups=groups), WaveNetConfig(layers=1, bands=bands, **says, **decoder)
     config = ModelConfig(sample_rate, pitch=pitch, encoder=encoder, quantizer=quantizer, wavenet=wavenet)
     torch.manual_seed(0)
     network = build_vqvae(config, 2)
@@ -53,10 +52,9 @@ def model_with(encoder, groups=1, pitch=0, bands=1, sample_rate=16000, speaker_c
     return VQVAE(network, config, CheckpointInfo("vqvae", as_dict(config), ("ann", "ben"), data=data))
 
 
-def voice(sample_rate=16000, speaker_channels=0):
+def voice(sample_rate=16000):
     """A model that wants to know all there is to know of a recording, two groups and pitch, and says its spectrum."""
-    tracks = {"groups": 2, "pitch": 9}
-    return model_with(ENCODERS["voice"], bands=4, sample_rate=sample_rate, speaker_channels=speaker_channels, **tracks)
+    return model_with(ENCODERS["voice"], groups=2, pitch=9, bands=4, sample_rate=sample_rate)
 
 
 @pytest.fixture(scope="module")

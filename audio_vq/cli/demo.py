@@ -1,5 +1,6 @@
 """`audio-vq demo`."""
 
+import os
 import signal
 import sys
 import webbrowser
@@ -16,7 +17,7 @@ SHIPPED, SHIPPED_PRIOR = "voices", "voices-prior"
 
 def demo(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="[CHECKPOINT]", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
+        str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
     ] = SHIPPED,
     prior: Annotated[
         str | None,
@@ -51,10 +52,15 @@ def demo(
     signal.signal(signal.SIGTERM, _interrupt)
     with serving(service, host, port) as address:
         show(address)
-        if open_page and not webbrowser.open(address):
-            print(f"audio-vq: no browser was found; open {address} in one", file=sys.stderr)
+        if open_page and _has_display():
+            webbrowser.open(address)
         while True:
             signal.pause()
+
+
+def _has_display() -> bool:
+    """Without one, a browser would be one of text, in this terminal."""
+    return sys.platform == "darwin" or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _interrupt(*_: object) -> None:

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
+from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def _field(asked: Any, name: str, kind: Any, default: Any = ...) -> Any:
 
 def _in_one_line(call: Callable[..., Any]) -> Callable[..., Any]:
     """A user's mistake is said as it is; for all else Gradio says that something went wrong, and we see a traceback."""
-    if call.__name__ in ("speak", "add_speaker", "learn"):
+    if isgeneratorfunction(call):
 
         @wraps(call)
         def streamed(*given: Any) -> Iterator[Any]:

@@ -80,7 +80,7 @@ function show(picture, address) {
   $("work").hidden = false;
   strip.show(picture);
   $("picture-text").textContent = picture.text;
-  say(`Heard: ${picture.text}`);
+  say(`Heard ${picture.seconds.toFixed(1)} seconds.`);
 }
 
 $("file").addEventListener("change", (event) => { if (event.target.files[0]) take(event.target.files[0]); event.target.value = ""; });
@@ -290,10 +290,10 @@ $("narrower").addEventListener("click", () => { strip.zoom = Math.max(1, strip.z
 
 function listVoices(chosen) {
   $("voices").replaceChildren(...state.voices.map((voice) => {
-    const about = [{ F: "female", M: "male" }[voice.gender], voice.hertz ? `${voice.hertz} Hz` : "", voice.corpus].filter(Boolean).join(" · ");
+    const about = [{ F: "female", M: "male" }[voice.gender], voice.hertz ? `${voice.hertz} Hz` : ""].filter(Boolean).join(" · ");
     const box = made("input", { type: "checkbox", value: voice.name, checked: chosen.includes(voice.name) });
     box.addEventListener("change", countVoices);
-    return made("label", { className: "voice" }, box, made("span", {}, made("b", { textContent: voice.name }), made("small", { textContent: about })));
+    return made("label", { className: "voice" }, box, made("span", {}, made("b", { textContent: voice.name }), made("small", { textContent: about }), made("small", { textContent: voice.corpus })));
   }));
   for (const select of document.querySelectorAll("[data-voices]")) {
     const before = select.value;

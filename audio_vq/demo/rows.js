@@ -19,7 +19,7 @@ export class Row {
       this.button = made("button", { type: "button", className: "round", textContent: "■" }),
       made("div", { className: "about" }, this.title = made("strong", { textContent: title }), this.facts = made("span", { className: "hint" })),
       this.wave = made("canvas", { className: "wave", height: 44, width: 480 }),
-      this.keep = made("a", { className: "button", textContent: "Keep", hidden: true }),
+      this.keep = made("a", { className: "button", textContent: "Download", hidden: true }),
       this.audio = made("audio", { preload: "metadata" }),
     );
     this.button.setAttribute("aria-label", `Stop ${title}`);
@@ -62,7 +62,7 @@ export class Row {
     this.audio.src = this.address;
     this.keep.href = this.address;
     this.keep.download = `${this.title.textContent.replace(/[^\p{L}\p{N} _-]/gu, "").trim() || "speech"}.wav`;
-    this.keep.setAttribute("aria-label", `Keep ${this.title.textContent} as a file`);
+    this.keep.setAttribute("aria-label", `Download ${this.title.textContent}`);
     this.keep.hidden = false;
     this.whole = samples;
     this.element.classList.remove("making");

@@ -24,7 +24,6 @@ from audio_vq.demo.limits import Limits
 from audio_vq.demo.pictures import Picture, picture_of, unit_colours
 from audio_vq.demo.recording import memory_source, recording_of
 from audio_vq.errors import UserError
-from audio_vq.files import safe_name
 from audio_vq.pitch import F0, contour_of
 from audio_vq.pretrained import VQVAE
 from audio_vq.unit_prior import UnitPrior
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 Voice = str | Mapping[str, float]  # a speaker's name, or names with their weights: something between them
 LONGEST_NAME = 40  # characters, of a new voice
-MORPH = "between"  # what a voice between others is called in the model that speaks it
+MORPH = "a voice between others, without a name"  # longer than a visitor may call one
 MOST_BETWEEN = 8  # voices, of which one is mixed
 SEEDS = 2**64
 
@@ -235,7 +234,8 @@ class Service:
             raise UserError(f"a voice needs a name of 1 to {LONGEST_NAME} characters")
         if len(model.speakers) - len(self.model.speakers) >= self.limits.voices:
             raise UserError(f"you have {self.limits.voices} voices already; reload the page to begin again")
-        return safe_name(name.strip(), "the name")
+        model.check_new_speaker(name.strip())
+        return name.strip()
 
 
 def _encoded(model: VQVAE, source: Source) -> Encoding:

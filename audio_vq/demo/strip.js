@@ -200,9 +200,8 @@ export class Strip {
     pen.lineWidth = 1;
     pen.font = "10px system-ui, sans-serif";
     for (const hertz of [100, 200, 400]) {
-      pen.strokeStyle = this.colour("--line"); pen.fillStyle = this.colour("--faint");
+      pen.strokeStyle = this.colour("--line");
       pen.beginPath(); pen.moveTo(0, Math.round(place(hertz)) + 0.5); pen.lineTo(this.canvas.width, Math.round(place(hertz)) + 0.5); pen.stroke();
-      pen.fillText(`${hertz} Hz`, 3, place(hertz) - 3);
     }
     pen.strokeStyle = this.colour("--pitch");
     pen.lineWidth = 2.2; pen.lineJoin = "round"; pen.lineCap = "round";
@@ -217,6 +216,11 @@ export class Strip {
       before = hertz;
     });
     pen.stroke();
+    pen.strokeStyle = this.colour("--card"); pen.fillStyle = this.colour("--faint"); pen.lineWidth = 3;
+    for (const hertz of [100, 200, 400]) {
+      pen.strokeText(`${hertz} Hz`, 3, place(hertz) - 3);
+      pen.fillText(`${hertz} Hz`, 3, place(hertz) - 3);
+    }
   }
 
   paint() {
