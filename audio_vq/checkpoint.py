@@ -49,6 +49,11 @@ class CheckpointInfo:
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, last validation
 
+    @property
+    def joined(self) -> int:
+        """Speakers, the last ones, who joined the trained model."""
+        return int(self.data.get("joined", 0))
+
     def speaker_index(self, name: str) -> int:
         """Raises UserError, with the known names, for one that is not among them."""
         if name not in self.speakers:
@@ -64,7 +69,7 @@ def save_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tenso
     Raises:
         UserError: the folder holds something else.
     """
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     with atomic_folder(folder) as temporary:
         write_checkpoint(temporary, info, weights)
 
@@ -83,7 +88,7 @@ def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     file.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
-def _refuse_other_content(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
     """Raises UserError where a folder is a file, or not empty and no checkpoint. Hidden files disturb nobody."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder for the checkpoint")
@@ -170,6 +175,8 @@ def read_info(folder: Path, kind: str | None = None) -> CheckpointInfo:
         raise UserError(f"{folder} holds a {info.kind}, expected a {kind or ' or a '.join(KINDS)}")
     if not info.speakers or not all(isinstance(name, str) for name in info.speakers):
         raise UserError(f"{file}: 'speakers' should be a list of names; the checkpoint is damaged")
+    if "joined" in info.data and not 0 <= _entry(file, info.data, "joined", int) < len(info.speakers):
+        raise UserError(f"{file}: 'joined' is more than there are speakers; the checkpoint is damaged")
     for name, expected in PRIOR_DATA.items() if info.kind == "prior" else ():
         _entry(file, info.data, name, expected)
     return info

@@ -6,7 +6,8 @@ units = model.encode(waveform, sample_rate)
 audio = model.decode(units, speaker="p226")
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
 from audio_vq.codec.drawing import SamplingOptions, Temperature
 from audio_vq.codec.encode import encode_sources
+from audio_vq.codec.fitting import Fit, blended, fit_speaker
 from audio_vq.codec.incremental import LiveEncoder
 from audio_vq.codec.melody import Melody, contour
 from audio_vq.codec.sampler import choose_precision
@@ -38,6 +40,8 @@ from audio_vq.codec.statistics import UNKNOWN, RecordingStatistics
 from audio_vq.codec.streaming import StreamState, WaveformStream, stream_of
 from audio_vq.config import ModelConfig
 from audio_vq.errors import UserError
+from audio_vq.files import safe_name
+from audio_vq.models.conditioner import Voice
 from audio_vq.models.vqvae import ConditioningBits, Heard, VQVAEModel, build_vqvae
 from audio_vq.pitch import F0, PitchRange
 from audio_vq.units import Units, bits_per_second
@@ -82,7 +86,7 @@ class VQVAE:
         folder = resolve_checkpoint(name)
         info = read_info(folder, kind="vqvae")
         config = config_from(ModelConfig, info.config, folder / "config.json")
-        network = build_vqvae(config, len(info.speakers))
+        network = build_vqvae(config, len(info.speakers), info.joined)
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device), precision)
 
@@ -342,6 +346,66 @@ class VQVAE:
         wanted = Conversion(_source(waveform, sample_rate), (self.speaker_index(speaker),))
         (converted,) = convert_all(self.codec, [wanted], options, Melody(pitch, flat))
         return converted.waveform
+
+    def add_speaker(
+        self,
+        name: str,
+        waveforms: Sequence[Waveform | Tensor],
+        sample_rate: int,
+        *,
+        seconds: float | None = None,
+        seed: int = 0,
+        progress: Callable[[Fit], None] | None = None,
+    ) -> "VQVAE":
+        """A model that knows one more speaker, as heard in some recordings; this one stays as it is.
+
+        Only what the model knows of this speaker is learned: all others speak as before, and units mean the same. See
+        `audio_vq.codec.fitting`.
+
+        Args:
+            name: of the speaker, not yet known.
+            waveforms: recordings of that speaker alone, `(time,)` each; a minute of speech is good.
+            sample_rate: of the waveforms.
+            seconds: of computing at most; by default until nothing is gained any more.
+            seed: of the order in which speech is heard.
+            progress: is told how far the fit is; what it raises ends it.
+
+        Raises:
+            UserError: a known name or one that cannot name a file, too little speech, a model without embeddings.
+        """
+        self.check_new_speaker(name)
+        sources = [_source(waveform, sample_rate) for waveform in waveforms]
+        return self.with_speaker(name, fit_speaker(self.codec, sources, seconds=seconds, seed=seed, progress=progress))
+
+    def blend(self, name: str, weights: Mapping[str, float]) -> "VQVAE":
+        """A model that knows one more speaker, between others: the weighted mean of what is known of them.
+
+        Raises:
+            UserError: a known name or one that cannot name a file, unknown speakers, impossible weights.
+        """
+        voices = {self.speaker_index(speaker): weight for speaker, weight in weights.items()}
+        return self.with_speaker(name, blended(self.codec, voices))
+
+    def with_speaker(self, name: str, voice: Voice) -> "VQVAE":
+        """A model that knows one more speaker, the last one. Raises UserError as `check_new_speaker`."""
+        self.check_new_speaker(name)
+        data = {**self.info.data, "joined": self.network.wavenet.conditioner.joined + 1}
+        if self.pitch_classes:
+            data["pitch_ranges"] = {**data.get("pitch_ranges", {}), name: list(voice.pitch_range)}
+        info = replace(self.info, speakers=(*self.speakers, name), data=data)
+        network = self.network.with_speaker(voice)
+        return VQVAE(network, self.config, info, self.device, self.codec.precision)
+
+    def check_new_speaker(self, name: str) -> None:
+        """Raises UserError for a name that is known or cannot name a file, and for a model nobody can join."""
+        safe_name(name, "speaker")
+        if name in self.speakers:
+            raise UserError(f"the model knows a speaker {name!r} already; give another name")
+        if not self.config.wavenet.speaker_channels:
+            raise UserError(
+                "this model knows speakers by one-hot vectors (wavenet.speaker_channels=0): nobody can join; "
+                "train with the recordings, or give a model with embeddings"
+            )
 
     def contour(self, units: Units, speaker: str) -> F0:
         """F0 in Hz `(num_units,)` that units ask of a speaker's voice, 0 where unvoiced.

@@ -115,6 +115,20 @@ def test_pitch_taps_too(taps, bands, fused, monkeypatch):
     assert fused == ["float32"]
 
 
+def test_frozen_weights_leave_the_gradient_of_latents_as_it_is(fused):
+    net, arguments = wavenet(bands=2), inputs(bands=2)
+    _, learning = gradients(net, *arguments)
+    for parameter in (*net.layers.parameters(), *net.skip.parameters(), *net.hidden.parameters()):
+        parameter.requires_grad_(False)
+    for parameter in (*net.output.parameters(), *net.embedding.parameters()):
+        parameter.requires_grad_(False)
+    _, frozen = gradients(net, *arguments)
+    assert fused == ["float32", "float32"]
+    assert {name.split(".")[0] for name in frozen} == {"conditioner", "latents"}
+    for name, gradient in frozen.items():
+        assert torch.equal(gradient, learning[name]), name
+
+
 @pytest.mark.parametrize("bands", [1, 2, 4])
 def test_bfloat16_stays_near(bands, fused, bfloat16):
     """Products in bfloat16 change the gradient about as much as exact products of weights kept in bfloat16.

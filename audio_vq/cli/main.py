@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.add_speaker import add_speaker
 from audio_vq.cli.align import align
 from audio_vq.cli.analyze import analyze
 from audio_vq.cli.bench import bench
@@ -56,6 +57,7 @@ app.command(**HYDRA_VERB)(train)
 app.command()(encode)
 app.command()(decode)
 app.command()(convert)
+app.command(name="add-speaker")(add_speaker)
 app.command(name="train-prior", **HYDRA_VERB)(train_prior)
 app.command()(sample)
 app.command()(align)

@@ -100,6 +100,7 @@ class _Loss(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         loss, bfloat16, gradients = options
+        learning = any(tensor.requires_grad for tensor in tensors)  # else conditioning alone wants a gradient
         weights = DecoderWeights(*(tensor.detach() for tensor in tensors))
         operands = _Operands(weights, torch.bfloat16 if bfloat16 else torch.float32)
         layers, gates = conditioning.shape[2:]
@@ -108,7 +109,7 @@ class _Loss(torch.autograd.Function):
         firsts = torch.arange(0, classes, classes // targets.shape[1])  # of each band's classes
         aims = (targets.transpose(1, 2) + firsts).contiguous()
         clips = [
-            _Clip(loss.dilations, operands, size, *each)
+            _Clip(loss.dilations, operands, size, *each, learning=learning)
             for each in zip(seen.contiguous(), aims, conditioning.detach().contiguous(), strict=True)
         ]
 
@@ -123,13 +124,14 @@ class _Loss(torch.autograd.Function):
         if gradients:
             sums = zip(*(clip.gradients.tensors() for clip in clips), strict=True)
             conditionings = next(sums)
-            ctx.save_for_backward(torch.stack(conditionings), *(sum(each[1:], each[0]) for each in sums))
+            of_weights = [sum(each[1:], each[0]) for each in sums] if learning else [None] * len(tensors)
+            ctx.save_for_backward(torch.stack(conditionings), *of_weights)
         return torch.tensor(sum(losses) / targets.numel(), dtype=torch.float32)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *(gradient * saved for saved in ctx.saved_tensors)
+        return None, None, None, *(None if saved is None else gradient * saved for saved in ctx.saved_tensors)
 
 
 def _spread(work: Callable[["_Clip"], float], clips: "list[_Clip]") -> list[float]:
@@ -270,9 +272,14 @@ class _Clip:
         seen: Tensor,
         targets: Tensor,
         conditioning: Tensor,
+        *,
+        learning: bool,
     ) -> None:
-        """Rows of the embedding `(time, n)`, of the output `(time, bands)`; conditioning `(frames, layers, 2R)`."""
-        self.dilations, self.operands, self.size = dilations, operands, size
+        """Rows of the embedding `(time, n)`, of the output `(time, bands)`; conditioning `(frames, layers, 2R)`.
+
+        Gradients of the weights are only there if they are `learning`.
+        """
+        self.dilations, self.operands, self.size, self.learning = dilations, operands, size, learning
         self.seen, self.targets, self.conditioning = seen.numpy(), targets.numpy(), conditioning.numpy()
         self.frames = np.arange(len(targets)) // (len(targets) // len(conditioning))  # of every sample
         self.gradients = _Gradients(size, conditioning)
@@ -317,10 +324,12 @@ class _Clip:
     def _back_through_outputs(self, tile: _Tile) -> None:
         """Gradients of the output layers, and the first S columns of the joint ones."""
         operands, to = self.operands, self.gradients
-        _add_product(to.output, tile.logits.turned, tile.hidden.tensor)
+        if self.learning:
+            _add_product(to.output, tile.logits.turned, tile.hidden.tensor)
         torch.mm(tile.logits.tensor, operands.output_back, out=tile.dhidden.tensor)
         loops.rectify_back(tile.dhidden.array, tile.hidden.array, tile.dhidden.array, to.hidden_bias)
-        _add_product(to.hidden, tile.dhidden.turned, tile.skip.tensor)
+        if self.learning:
+            _add_product(to.hidden, tile.dhidden.turned, tile.skip.tensor)
         torch.mm(tile.dhidden.tensor, operands.hidden_back, out=tile.dskip.tensor)
         loops.rectify_back(tile.dskip.array, tile.skip.array, tile.joint.array, to.skip_bias)
 
@@ -335,12 +344,14 @@ class _Clip:
             torch.mm(joint.tensor, operands.joint_back[layer], out=dgate.tensor)
             activations, inputs, dilation = tile.activations[layer], memory.inputs[layer], self.dilations[layer]
             loops.gate_back(activations, dgate.array, frames, layer, gate.array, dz.array, dconditioning)
-            _add_product(djoint[layer], joint.turned, gate.tensor)
-            loops.pair(inputs, tile.start, dilation, pairs.array)
-            _add_product(dtaps[layer], dz.turned, pairs.tensor)
+            if self.learning:
+                _add_product(djoint[layer], joint.turned, gate.tensor)
+                loops.pair(inputs, tile.start, dilation, pairs.array)
+                _add_product(dtaps[layer], dz.turned, pairs.tensor)
             torch.mm(dz.tensor, operands.taps_back[layer], out=pairs.tensor)
             loops.pair_back(pairs.array, inputs, tile.start, dilation, dx, joint.array, to.input_bias[layer])
-        loops.embed_back(dx, self.seen[tile.rows], to.embedding)
+        if self.learning:
+            loops.embed_back(dx, self.seen[tile.rows], to.embedding)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

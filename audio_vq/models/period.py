@@ -43,3 +43,7 @@ class PitchPeriod(nn.Module):
     def fit(self, ranges: list[tuple[float, float]]) -> None:
         """Median in Hz and spread in semitones of every speaker's pitch."""
         self.ranges.copy_(torch.tensor(ranges))
+
+    def join(self, pitch_range: tuple[float, float]) -> None:
+        """One more speaker."""
+        self.ranges = torch.cat([self.ranges, self.ranges.new_tensor([pitch_range])])

@@ -1,5 +1,6 @@
 """The VQ-VAE: encoder, quantiser and WaveNet composed (van den Oord et al. 2017, eq. 3)."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from audio_vq.config import ModelConfig, filterbank_hop_length, hop_length
 from audio_vq.errors import UserError
 from audio_vq.models.bands import Bands
-from audio_vq.models.conditioner import Conditioner
+from audio_vq.models.conditioner import Conditioner, Voice
 from audio_vq.models.encoder import Encoder
 from audio_vq.models.filterbank import Filterbank, Perturbation
 from audio_vq.models.period import PitchPeriod
@@ -106,6 +107,12 @@ class VQVAEModel(nn.Module):
         """How many values each track of the code may have."""
         pitch = (self.pitch_classes,) if self.pitch_classes else ()
         return (self.quantizer.codebook_size,) * self.quantizer.groups + pitch
+
+    def with_speaker(self, voice: Voice) -> "VQVAEModel":
+        """A copy that knows one more speaker, the last one."""
+        network = copy.deepcopy(self)
+        network.wavenet.conditioner.join(voice)
+        return network
 
     def encode(self, heard: Heard) -> Tensor:
         """The code of a batch, `(batch, tracks, units)`."""
@@ -220,8 +227,8 @@ def pitch_channels(classes: Tensor, num_classes: int) -> Tensor:
     return torch.stack([voiced * 2 - 1, centres_of(classes, num_classes) * voiced], 1)
 
 
-def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
-    """The model a configuration describes, with fresh weights.
+def build_vqvae(config: ModelConfig, num_speakers: int, joined: int = 0) -> VQVAEModel:
+    """The model a configuration describes, with fresh weights; so many of its speakers, the last ones, have joined it.
 
     Raises:
         UserError: it describes a VAE, which has no units.
@@ -235,7 +242,7 @@ def build_vqvae(config: ModelConfig, num_speakers: int) -> VQVAEModel:
         quantizer=VectorQuantizer(
             quantizer.codebook_size, quantizer.dim, decay, quantizer.commitment, quantizer.groups
         ),
-        wavenet=build_wavenet(config, num_speakers),
+        wavenet=build_wavenet(config, num_speakers, joined),
         config=config,
     )
 
@@ -259,7 +266,7 @@ def build_filterbank(config: ModelConfig) -> Filterbank:
     return Filterbank(config.encoder.filterbank, config.sample_rate, hop)
 
 
-def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
+def build_wavenet(config: ModelConfig, num_speakers: int, joined: int = 0) -> WaveNet:
     """A decoder of latents with `quantizer.dim` channels, and of pitch where there is one."""
     wavenet, bands = config.wavenet, config.wavenet.bands
     frames = math.prod(config.encoder.strides)  # of the filterbank, per unit
@@ -276,6 +283,7 @@ def build_wavenet(config: ModelConfig, num_speakers: int) -> WaveNet:
         speaker_channels=wavenet.speaker_channels,
         spectrum=frames * config.encoder.filterbank if wavenet.spectrum_weight else 0,
         period=period,
+        joined=joined,
     )
     return WaveNet(
         bands=Bands(bands, config.mu_law_classes),

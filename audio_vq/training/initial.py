@@ -8,6 +8,7 @@ from audio_vq.config import ModelConfig, as_dict
 from audio_vq.errors import UserError
 
 SPEAKERS = "wavenet.conditioner.speaker.weight"
+OWN = "wavenet.conditioner.own"  # of speakers who joined: they are trained like all others now
 RANGES = "wavenet.conditioner.period.ranges"  # of the speakers' pitch: the corpus tells
 
 
@@ -30,6 +31,7 @@ def begin_with(network: nn.Module, config: ModelConfig, speakers: tuple[str, ...
     weights = load_tensors(folder)
     if SPEAKERS in weights:
         weights[SPEAKERS] = _for_speakers(weights[SPEAKERS], info.speakers, speakers)
+    weights.pop(OWN, None)
     if RANGES in weights:
         weights[RANGES] = network.state_dict()[RANGES]
     fill(network, weights, folder)
