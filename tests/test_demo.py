@@ -15,6 +15,7 @@ from test_encoding import ENCODERS, buzz, model_with, noise, voice
 from audio_vq import UnitPrior
 from audio_vq.audio.files import read_audio, write_audio
 from audio_vq.checkpoint import CheckpointInfo
+from audio_vq.codec import fitting
 from audio_vq.codec.melody import Melody
 from audio_vq.config import PriorConfig, as_dict
 from audio_vq.demo import examples
@@ -26,7 +27,7 @@ from audio_vq.errors import UserError
 from audio_vq.models.prior import build_prior
 
 httpx = pytest.importorskip("httpx", reason="gradio is not installed (extra demo)")
-LIMITS = Limits(upload_bytes=1 << 20, speech_seconds=4.0, upload_seconds=0.5, request_bytes=1 << 16, fit_seconds=1.0)
+LIMITS = Limits(upload_bytes=1 << 20, speech_seconds=4.0, upload_seconds=0.5, request_bytes=1 << 16)
 
 
 def prior_of(model):
@@ -49,6 +50,9 @@ def recording(tmp_path):
     file = tmp_path / "hello.wav"
     write_audio(file, np.concatenate([buzz(), noise(5000), buzz(0.4)]), 16000)
     return file
+
+
+QUICK = {"STEPS": 4, "CROPS": 2, "STEPS_PER_VALIDATION": 2, "VALIDATION_CROPS": 1}  # of fitting: enough to be seen
 
 
 def speech_in(folder):
@@ -145,6 +149,13 @@ def test_a_voice_between_others(service):
     assert (between != model.decode(units, "ben")).any()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    for name, value in QUICK.items():
+        monkeypatch.setattr(fitting, name, value)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_new_voice_is_its_visitors(service, speech):
     """It is learned with news on the way, spoken and refused a second time; the model of all others stays."""
     *news, learned = service.add_voice(service.model, " zoë ", [speech])
@@ -177,6 +188,7 @@ def test_a_new_voice_is_its_visitors(service, speech):
         next(short.add_voice(service.model, "zoë", [speech]))
 
 
+@pytest.mark.usefixtures("quick")
 def test_learning_ends_with_its_visitor(service, speech):
     threads = threading.active_count()
     learning = service.add_voice(service.model, "zoë", [speech])

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 from test_cli import mistake
-from test_demo import prior_of, speech_in
+from test_demo import QUICK, prior_of, speech_in
 from test_encoding import ENCODERS, buzz, model_with, noise
 
 from audio_vq.audio.files import read_audio, wav_bytes, write_audio
@@ -32,6 +32,12 @@ FLAGS = (
     "--disable-component-update --disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
 MOST_LOAD_SECONDS = 2.0
+QUICKLY = f"""
+from audio_vq.codec import fitting
+vars(fitting).update({QUICK})
+from audio_vq.cli.main import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def server(model, tmp_path_factory):
     model.save_pretrained(folder / "model")
     save_checkpoint(folder / "prior", prior.info, prior.network.state_dict())
     temporary = Path(tempfile.mkdtemp(prefix="demo", dir=folder))
-    command = [sys.executable, "-c", "from audio_vq.cli.main import main; main()", "demo", folder / "model"]
+    command = [sys.executable, "-c", QUICKLY, "demo", folder / "model"]
     options = ["--prior", folder / "prior", "--no-open", "--port", "0", "--device", "cpu"]
     environment = {**os.environ, "TMPDIR": str(temporary), "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", "")}
     with subprocess.Popen(
