@@ -58,7 +58,7 @@ QUICK = {"STEPS": 4, "CROPS": 2, "STEPS_PER_VALIDATION": 2, "VALIDATION_CROPS": 
 def speech_in(folder):
     """A file with enough speech to learn a voice."""
     file = folder / "speech.wav"
-    write_audio(file, np.concatenate([buzz(1.0, 100 + 5 * i, 140) for i in range(12)]), 16000)
+    write_audio(file, np.concatenate([buzz(1.0, 100 + 5 * i, 140) for i in range(6)]), 16000)
     return file
 
 
@@ -183,8 +183,8 @@ def test_a_new_voice_is_its_visitors(service, speech):
     few = dataclasses.replace(service, limits=dataclasses.replace(LIMITS, voices=1))
     with pytest.raises(UserError, match="1 voices already"):
         next(few.add_voice(learned, "one more", [speech]))
-    with pytest.raises(UserError, match="longer than 5 seconds"):
-        short = dataclasses.replace(service, limits=dataclasses.replace(LIMITS, voice_seconds=5.0))
+    with pytest.raises(UserError, match="longer than 4 seconds"):
+        short = dataclasses.replace(service, limits=dataclasses.replace(LIMITS, voice_seconds=4.0))
         next(short.add_voice(service.model, "zoë", [speech]))
 
 

@@ -409,7 +409,7 @@ def test_a_new_voice_is_learned_and_spoken(open_page, recording, speech):
     page.click("#tab-new")
     page.fill("#name", "<b>zoë</b>")
     page.set_input_files("#voice-file", speech)
-    page.locator("#voice-said", has_text="12 seconds").wait_for()
+    page.locator("#voice-said", has_text="6 seconds").wait_for()
     page.click("#learn")
     page.locator("#status", has_text="<b>zoë</b> is among the voices now").wait_for()
     assert "bits per" in page.inner_text("#fit-said")
