@@ -18,6 +18,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.exceptions import InvalidPathError
 
 from audio_vq.audio.files import write_audio
 from audio_vq.audio.waveform import Waveform, to_pcm16
@@ -28,6 +29,7 @@ from audio_vq.pretrained import VQVAE
 from audio_vq.units import UnitSequence
 
 COMPUTING, LEARNING = "computing", "learning"  # one of each at a time: a voice is learned beside what is spoken
+UPLOADS_ONLY = "recordings are uploaded: no path is read, and no address fetched"
 SWEEP_SECONDS = 300  # how often what is old is deleted
 PAGE_ONLY = ("listen", "example", "speak", "go_on", "learn")  # what only the page calls
 
@@ -35,7 +37,7 @@ PAGE_ONLY = ("listen", "example", "speak", "go_on", "learn")  # what only the pa
 def build_api(service: Service, examples: Callable[[], list[Any]], results: Path) -> gr.Blocks:
     """All functions; `examples` are those there are by now, `results` a folder for sounds that programs ask for."""
     limits, calls = service.limits, Calls(service, examples, results)
-    with gr.Blocks(
+    with _Api(
         analytics_enabled=False, title="audio_vq", delete_cache=(SWEEP_SECONDS, round(limits.forgotten_after_seconds))
     ) as blocks:
         own = gr.State(None, time_to_live=limits.forgotten_after_seconds)  # a visitor's model, where voices were added
@@ -76,6 +78,16 @@ def build_api(service: Service, examples: Callable[[], list[Any]], results: Path
         _accept_uploads_only(block)
     blocks.queue(max_size=limits.waiting, api_open=False, default_concurrency_limit=1)
     return blocks
+
+
+class _Api(gr.Blocks):
+    """Says in one line, without a traceback of ours, that a file was named that nobody has uploaded."""
+
+    async def preprocess_data(self, *given: Any, **options: Any) -> Any:
+        try:
+            return await super().preprocess_data(*given, **options)
+        except InvalidPathError:
+            raise gr.Error(UPLOADS_ONLY, print_exception=False) from None
 
 
 class Calls:
@@ -262,7 +274,7 @@ def _accept_uploads_only(block: Any) -> None:
 
     async def move_local(resource: Any) -> Any:
         if "://" in str(resource):
-            raise gr.Error("recordings are uploaded; addresses are not fetched", print_exception=False)
+            raise gr.Error(UPLOADS_ONLY, print_exception=False)
         return await move(resource)
 
     block.async_move_resource_to_block_cache = move_local
