@@ -84,6 +84,7 @@ VERBS = [
     "info",
     "bench",
     "doctor",
+    "demo",
 ]
 
 

@@ -28,6 +28,7 @@ FLOORS = (
     ("analysis/measures", "bench", "doctor"),
     ("analysis/judges",),
     ("analysis/report",),
+    ("demo",),
     ("cli",),
 )
 AUDIO_LIBRARIES = {"soundfile", "librosa", "torchaudio"}

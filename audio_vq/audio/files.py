@@ -58,6 +58,21 @@ def is_audio(path: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class AudioHeader:
+    """What a file says of itself; its length may be wrong."""
+
+    frames: int
+    sample_rate: int  # Hz
+    channels: int
+
+
+def audio_header(path: str | Path) -> AudioHeader:
+    """Reads no samples. Raises UserError for what is not there, or not audio."""
+    with _opened(Path(path)) as file:
+        return AudioHeader(file.frames, file.samplerate, file.channels)
+
+
 def audio_blocks(path: str | Path, sample_rate: int, content: bytes | None = None) -> Iterator[Waveform]:
     """A file in blocks, so that an hour never lies in memory, as `at_rate` makes them; not brought within full scale.
 
@@ -167,6 +182,13 @@ def read_comment(path: Path) -> str:
             return str(file.comment)
     except (OSError, soundfile.LibsndfileError):
         return ""
+
+
+def wav_bytes(waveform: Waveform, sample_rate: int) -> bytes:
+    """A 16-bit WAV file."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_pcm16(waveform), sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def flac_bytes(waveform: Waveform, sample_rate: int) -> bytes:

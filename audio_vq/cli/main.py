@@ -12,6 +12,7 @@ from audio_vq.cli.bench import bench
 from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
+from audio_vq.cli.demo import demo
 from audio_vq.cli.doctor import doctor
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
@@ -71,6 +72,7 @@ app.command()(info)
 app.command()(push)
 app.command()(bench)
 app.command()(doctor)
+app.command()(demo)
 
 
 def main() -> None:
