@@ -24,6 +24,11 @@ load_librosa()  # before tests that import it do so side by side
 VCTK_MINI = Path(__file__).parents[2] / "shared" / "data" / "vctk_mini"
 
 
+def pytest_collection_modifyitems(items):
+    """Long tests first: else one process is still at work on them when the others have done all the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
