@@ -6,10 +6,6 @@ Never pickle: a checkpoint from a stranger is safe to open.
 import dataclasses
 import importlib.metadata
 import json
-import re
-import shlex
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,13 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from audio_vq.checkpoint_info import CARD_FILE, CONFIG_FILE, KINDS, WEIGHTS_FILE, CheckpointInfo
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_folder
+from audio_vq.hub.card import model_card
+from audio_vq.hub.transfer import HUB_ID, download
+from audio_vq.shipped import SHIPPED
 
 FORMATS = "audio_vq checkpoint"
 FORMAT = f"{FORMATS} 2"
-CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
-KINDS = ("vqvae", "prior")
 PRIOR_DATA = {  # of the units it models
     "codebook_size": int,
     "track_sizes": list,
@@ -34,33 +32,7 @@ PRIOR_DATA = {  # of the units it models
     "hop_length": int,
     "fingerprint": str,
 }
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-SHIPPED = Path(__file__).parent / "pretrained_models"  # small models inside the wheel, by name
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """What `config.json` holds besides the weights' shape."""
-
-    kind: str  # of KINDS
-    config: dict[str, Any]  # ModelConfig or PriorConfig as a dictionary
-    speakers: tuple[str, ...]
-    data: dict[str, Any] = field(default_factory=dict)  # what it was trained on
-    training: dict[str, Any] = field(default_factory=dict)  # steps, hours, last validation
-
-    @property
-    def joined(self) -> int:
-        """Speakers, the last ones, who joined the trained model."""
-        return int(self.data.get("joined", 0))
-
-    def speaker_index(self, name: str) -> int:
-        """Raises UserError, with the known names, for one that is not among them."""
-        if name not in self.speakers:
-            close = get_close_matches(name, self.speakers, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"unknown speaker {name!r}; known: {', '.join(self.speakers)}{hint}")
-        return self.speakers.index(name)
 
 
 def save_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tensor]) -> None:
@@ -80,7 +52,7 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, weights: dict[str, Tens
     content = {"format": FORMAT, **dataclasses.asdict(info), "versions": versions}
     (folder / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     save_tensors(weights, folder / WEIGHTS_FILE)
-    (folder / CARD_FILE).write_text(_model_card(info), encoding="utf-8")
+    (folder / CARD_FILE).write_text(str(model_card(info)), encoding="utf-8")
 
 
 def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
@@ -109,22 +81,33 @@ def _is_checkpoint(folder: Path) -> bool:
         return False
 
 
-def resolve_checkpoint(name: str | Path) -> Path:
+def resolve_checkpoint(name: str | Path, revision: str | None = None, token: str | bool | None = None) -> Path:
     """The folder of a checkpoint given as a folder, a run folder (its `best`), a shipped model's name or a Hub id.
 
+    Args:
+        name: of the checkpoint; a Hub id may say a revision itself: you/model@revision.
+        revision: a branch, a tag or a commit of the Hub's.
+        token: of the Hub; by default the one that was logged in with, if any.
+
     Raises:
-        UserError: it is none of these.
+        UserError: it is none of these, or is none on the Hub and a revision is asked for.
     """
     path = Path(name)
+    identity, _, said = str(name).partition("@")
     for candidate in (path, path / "best", *_best_without_link(path), SHIPPED / str(name)):
         if (candidate / CONFIG_FILE).is_file():
+            if revision is not None:
+                raise UserError(f"{name} is on this machine; only a checkpoint on the Hub has a revision ({revision})")
             return candidate
     if (path / "checkpoints").is_dir():
         raise UserError(f"{path} is a run without a best checkpoint yet; wait for its first validation")
     if path.exists():
         raise UserError(f"{path} is not a checkpoint: it has no {CONFIG_FILE}; give a checkpoint or a run folder")
-    if HUB_ID.fullmatch(str(name)) and not path.parent.exists():  # otherwise a mistyped path
-        return _from_hub(str(name))
+    if HUB_ID.fullmatch(identity) and not path.parent.exists():  # otherwise a mistyped path
+        folder = download(identity, revision or said or None, token)
+        if not (folder / CONFIG_FILE).is_file():
+            raise UserError(f"{name} on the Hub is not a checkpoint: it has no {CONFIG_FILE}")
+        return folder
     raise UserError(f"checkpoint {name} does not exist; give a checkpoint folder, a run folder or a Hub id")
 
 
@@ -224,56 +207,3 @@ def load_tensors(folder: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file} cannot be loaded: {str(error).splitlines()[0]}") from None
-
-
-def push_to_hub(folder: Path, repository: str, private: bool = False) -> str:
-    """Uploads a checkpoint folder to the Hugging Face Hub and returns its address."""
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    api.create_repo(repository, private=private, exist_ok=True)
-    files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
-    return str(api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files))
-
-
-def _from_hub(repository: str) -> Path:
-    """Raises UserError telling apart what is missing or private, what is restricted, and what cannot be reached."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]))
-    except GatedRepoError:
-        reason = "is on the Hub, but access is restricted: ask for it on its page, then log in with `hf auth login`"
-    except RepositoryNotFoundError:
-        reason = "is no local folder, and on the Hub it is missing or private (for private ones: `hf auth login`)"
-    except HFValidationError:
-        reason = "is no local folder and no valid Hub id"
-    except OSError:  # the Hub's other errors and those of the network
-        reason = "is no local folder, is not in the Hub's cache, and the Hub cannot be reached (offline?)"
-    raise UserError(f"checkpoint {repository} {reason}")
-
-
-def _model_card(info: CheckpointInfo) -> str:
-    speakers = ", ".join(info.speakers[:20]) + (" …" if len(info.speakers) > 20 else "")
-    facts = {**{f"data: {k}": v for k, v in info.data.items()}, **info.training}
-    rows = "\n".join(f"| {key} | {json.dumps(value)} |" for key, value in facts.items())
-    return (
-        "---\nlibrary_name: audio-vq\ntags: [vq-vae, wavenet, speech, voice-conversion]\n---\n\n"
-        f"# audio_vq {info.kind}\n\nSpeakers: {speakers}\n\n"
-        f"| training | |\n|---|---|\n{rows}\n\n"
-        "The weights carry the licence of the recordings they were trained on: state it here before publishing.\n\n"
-        f"Use: {', '.join(f'`{command}`' for command in _commands(info))}.\n"
-    )
-
-
-def _commands(info: CheckpointInfo) -> list[str]:
-    """What can be done with a checkpoint in FOLDER; a Gaussian VAE has no units to convert with."""
-    speaker = shlex.quote(info.speakers[0])
-    if info.kind == "prior":
-        uses = [f"audio-vq sample FOLDER CHECKPOINT --speaker {speaker} --seconds 3 --count 4 --out out/"]
-    elif info.config.get("bottleneck") == "gaussian":
-        uses = []
-    else:
-        uses = [f"audio-vq convert FOLDER input.wav --to {speaker} --out out/"]
-    return ["audio-vq info FOLDER", *uses]

@@ -105,18 +105,35 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def taking_turns(name: str) -> Iterator[None]:
-    """Lets a user's processes on this machine through one after another; all at once where no lock can be had."""
+def taking_turns(name: str, once: str | None = None) -> Iterator[None]:
+    """Lets a user's processes on this machine through one after another; all at once where no lock can be had.
+
+    Args:
+        name: of the lock.
+        once: identifies work that is done for good when the first has come through: it is noted, nobody waits any more.
+    """
+    file = Path(tempfile.gettempdir(), f".audio-vq-{os.getuid()}-{name}")
     handles: list[int] = []
-    with suppress(OSError):
-        file = Path(tempfile.gettempdir(), f".audio-vq-{os.getuid()}-{name}")
-        handles.append(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        fcntl.flock(handles[0], fcntl.LOCK_EX)
+    if once is None or _read(file) != once:
+        with suppress(OSError):
+            handles.append(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            fcntl.flock(handles[0], fcntl.LOCK_EX)
     try:
         yield
+        if once is not None and handles:
+            with suppress(OSError):
+                os.truncate(handles[0], 0)
+                os.pwrite(handles[0], once.encode(), 0)
     finally:
         for handle in handles:
             os.close(handle)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def safe_name(name: str, what: str) -> str:

@@ -17,15 +17,8 @@ from torch import Tensor
 
 from audio_vq.audio.resampling import at_rate
 from audio_vq.audio.waveform import Waveform
-from audio_vq.checkpoint import (
-    CheckpointInfo,
-    config_from,
-    load_weights,
-    push_to_hub,
-    read_info,
-    resolve_checkpoint,
-    save_checkpoint,
-)
+from audio_vq.checkpoint import config_from, load_weights, read_info, resolve_checkpoint, save_checkpoint
+from audio_vq.checkpoint_info import CheckpointInfo
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.conversion import Conversion, convert_all
 from audio_vq.codec.decode import decode_each
@@ -44,6 +37,7 @@ from audio_vq.files import safe_name
 from audio_vq.models.conditioner import Voice
 from audio_vq.models.vqvae import ConditioningBits, Heard, VQVAEModel, build_vqvae
 from audio_vq.pitch import F0, PitchRange
+from audio_vq.publish import publish_saved
 from audio_vq.units import Units, bits_per_second
 
 
@@ -75,15 +69,27 @@ class VQVAE:
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu", precision: str = "auto") -> "VQVAE":
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        device: str = "cpu",
+        precision: str = "auto",
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> "VQVAE":
         """Opens a checkpoint folder, a run folder (its best checkpoint), a shipped model or a Hub id.
 
-        `device` is auto, cpu or cuda; `precision` that of sampling on a CPU: auto, float32 or int8.
+        Args:
+            name: of the checkpoint.
+            device: auto, cpu or cuda.
+            precision: of sampling on a CPU: auto, float32 or int8.
+            revision: of a checkpoint on the Hub: a branch, a tag or a commit.
+            token: of the Hub; by default the one that was logged in with, if any.
 
         Raises:
             UserError: it is none of these, or damaged.
         """
-        folder = resolve_checkpoint(name)
+        folder = resolve_checkpoint(name, revision, token)
         info = read_info(folder, kind="vqvae")
         config = config_from(ModelConfig, info.config, folder / "config.json")
         network = build_vqvae(config, len(info.speakers), info.joined)
@@ -93,10 +99,17 @@ class VQVAE:
     def save_pretrained(self, folder: str | Path) -> None:
         save_checkpoint(Path(folder), self.info, self.network.state_dict())
 
-    def push_to_hub(self, folder: str | Path, repository: str, private: bool = False) -> str:
-        """Saves to `folder` and uploads it to the Hugging Face Hub; returns the address."""
-        self.save_pretrained(folder)
-        return push_to_hub(Path(folder), repository, private)
+    def push_to_hub(
+        self,
+        repository: str,
+        private: bool = False,
+        licence: str | None = None,
+        metrics: str | Path | None = None,
+        conversion: str | Path | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """Uploads the model to the Hugging Face Hub, with a card; returns the address. See `publish`."""
+        return publish_saved(self.save_pretrained, repository, private, licence, metrics, conversion, token).url
 
     @property
     def sample_rate(self) -> int:
@@ -395,6 +408,13 @@ class VQVAE:
         info = replace(self.info, speakers=(*self.speakers, name), data=data)
         network = self.network.with_speaker(voice)
         return VQVAE(network, self.config, info, self.device, self.codec.precision)
+
+    def nearest_speaker(self, name: str, among: Sequence[str]) -> str:
+        """Of some known speakers the one whose voice is most like a speaker's. Raises UserError for unknown names."""
+        others = [self.speaker_index(other) for other in among]
+        voices = torch.tensor([self.speaker_index(name), *others], device=self.device)
+        said = torch.cat(self.network.wavenet.conditioner.said(voices), 1)
+        return among[int((said[1:] - said[0]).norm(dim=1).argmin())]
 
     def check_new_speaker(self, name: str) -> None:
         """Raises UserError for a name that is known or cannot name a file, and for a model nobody can join."""

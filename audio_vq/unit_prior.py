@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio_vq.checkpoint import CheckpointInfo, config_from, load_weights, read_info, resolve_checkpoint
+from audio_vq.checkpoint import (
+    CheckpointInfo,
+    config_from,
+    load_weights,
+    read_info,
+    resolve_checkpoint,
+    save_checkpoint,
+)
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.codec.prior import sample_units
 from audio_vq.config import PriorConfig
 from audio_vq.errors import UserError
 from audio_vq.models.prior import PriorModel, build_prior
 from audio_vq.pretrained import VQVAE, resolve_device
+from audio_vq.progress import Told
+from audio_vq.publish import publish_saved
 from audio_vq.units import Units
 
 LONGEST_SECONDS = 86_400  # of a drawn sequence
@@ -38,14 +47,29 @@ class UnitPrior:
         self.device = torch.device(device)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> "UnitPrior":
+    def from_pretrained(
+        cls, name: str | Path, device: str = "cpu", revision: str | None = None, token: str | bool | None = None
+    ) -> "UnitPrior":
         """As `VQVAE.from_pretrained`."""
-        folder = resolve_checkpoint(name)
+        folder = resolve_checkpoint(name, revision, token)
         info = read_info(folder, kind="prior")
         config = config_from(PriorConfig, info.config, folder / "config.json")
         network = build_prior(config, info.data["track_sizes"], len(info.speakers))
         load_weights(folder, network)
         return cls(network, config, info, resolve_device(device))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        save_checkpoint(Path(folder), self.info, self.network.state_dict())
+
+    def push_to_hub(
+        self,
+        repository: str,
+        private: bool = False,
+        licence: str | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """As `VQVAE.push_to_hub`."""
+        return publish_saved(self.save_pretrained, repository, private, licence, token=token).url
 
     @property
     def unit_rate_hz(self) -> float:
@@ -67,6 +91,7 @@ class UnitPrior:
         temperature: float = 1.0,
         top_p: float = 1.0,
         prompt: Units | None = None,
+        told: Told | None = None,
     ) -> list[Units]:
         """Draws `count` codes of `seconds · unit rate` units in the manner of a speaker, shaped as the model's own.
 
@@ -77,6 +102,7 @@ class UnitPrior:
             seed: of the random numbers.
             temperature, top_p: as for `VQVAE.decode`.
             prompt: the code of the model's that they continue; not a part of what is returned.
+            told: is told of the seconds that were drawn, of all codes together.
 
         Raises:
             UserError: unknown speaker, an impossible duration or number, impossible sampling options, a prompt that is
@@ -92,7 +118,8 @@ class UnitPrior:
         num_units = max(1, round(seconds * self.unit_rate_hz))
         options = SamplingOptions(temperature=temperature, top_p=top_p, seed=seed)
         voice = torch.full((count,), speaker_index, device=self.device)
-        drawn = sample_units(self.network, voice, num_units, options, prompt)
+        tell = None if told is None else lambda units: told(units / self.unit_rate_hz)
+        drawn = sample_units(self.network, voice, num_units, options, prompt, tell)
         return list(drawn[:, 0] if len(self.network.track_sizes) == 1 else drawn)
 
     def _check_prompt(self, prompt: Units) -> None:

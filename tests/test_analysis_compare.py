@@ -153,11 +153,11 @@ def test_checkpoints_are_analysed_once(reports, tiny_corpus, tmp_path, monkeypat
 def test_mistakes(reports, tiny_corpus, tmp_path):
     out = ["--out", tmp_path / "out"]
     assert "expected CHECKPOINT PREPARED" in mistake("analyze", "a", "b", "c", *out)
-    assert "--alignments is missing" in mistake("analyze", "a", "b", *out)
+    mapping = ["--mapping", tmp_path, "--mapping-alignments", tmp_path]
+    assert "give --alignments too" in mistake("analyze", "a", "b", *mapping, *out)
     assert "two models or more" in mistake("analyze", "--compare", reports[0], *out)
     assert "give one of them" in mistake("analyze", "--compare", "--sweep", *reports, *out)
     assert "no folder that audio-vq analyze has written" in mistake("analyze", "--sweep", reports[0], "runs/x", *out)
-    assert "--alignments is missing" in mistake("analyze", "--sweep", reports[0], "runs/x", tiny_corpus, *out)
     for seed in (-1, 2**64):
         _, err = call("analyze", "a", tiny_corpus, "--alignments", tmp_path, "--seed", seed, *out, code=2)
         assert "--seed" in err

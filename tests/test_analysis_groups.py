@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from docs_pages import explained, paths
 from report_case import make_case
 from test_analysis_measures import utterance
 from test_analysis_report import Page
@@ -66,6 +67,18 @@ def analysis(tmp_path_factory):
 @pytest.fixture(scope="module")
 def metrics(analysis):
     return json.loads(json.dumps(analysis.metrics(), allow_nan=False))
+
+
+def test_every_figure_is_explained(metrics):
+    """Those of groups and baselines by the keys of a model of one group."""
+    keys = explained("metrics.json")
+    own = {key: value for key, value in metrics.items() if key not in ("groups", "baselines")}
+    own["abx"] = {**own["abx"], "from_latents": 0}
+    measured = {*paths(own), "groups", *(f"baselines.{name}" for name in metrics["baselines"])}
+    assert measured | {"seed", "command"} == keys
+    alike = {*keys, *(key.removeprefix("phones.") for key in keys)}
+    for figures in (*metrics["groups"], *metrics["baselines"].values()):
+        assert set(paths(figures)) <= alike
 
 
 def test_together_they_are_perfect_and_alone_they_are_not(metrics):

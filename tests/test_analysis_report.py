@@ -113,6 +113,23 @@ def test_missing_alignments_are_counted_or_refused(prepared, tmp_path):
     assert analysis.metrics()["phones"]["skipped_utterances"] == 1
 
 
+def test_without_alignments_what_needs_no_phones_is_the_same(prepared, analysis):
+    alone = analyze(ToneModel(), select((prepared[0], None)), seed=0)
+    figures, whole = alone.metrics(), analysis.metrics()
+    assert {"phones", "coverage", "segments", "abx"} == set(whole) - set(figures)
+    for key in ("used_units", "perplexity", "entropy_bits_per_second", "latents_used", "speaker_leakage"):
+        assert figures[key] == whole[key]
+    assert figures["rates"] == whole["rates"]
+    assert figures["baselines"].keys() == {"mfcc_kmeans"}
+    assert figures["baselines"]["mfcc_kmeans"].items() <= whole["baselines"]["mfcc_kmeans"].items()
+    page = render(ToneModel(), alone, {"checkpoint": "runs/x"})
+    assert "No alignments were given" in page
+    assert "Phone accuracy" not in page
+    atlas, with_phones = (make_atlas(ToneModel(), each, seed=0) for each in (alone, analysis))
+    assert [unit.typical for unit in atlas.units] == [unit.typical for unit in with_phones.units]
+    assert {unit.phone for unit in atlas.units} == {None}
+
+
 def rewritten(prepared, folder, rewrite):
     """The alignments, each changed by a function of its boundaries and labels."""
     corpus, alignments = prepared

@@ -11,12 +11,14 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 
 from audio_vq.audio.features import log_mel, trim_silence
 from audio_vq.audio.files import BLOCK_SECONDS, audio_blocks, read_audio, read_comment, write_audio
 from audio_vq.audio.resampling import StreamResampler, at_rate, resample
 from audio_vq.audio.waveform import checked_waveform, from_pcm16, to_pcm16
 from audio_vq.errors import UserError
+from audio_vq.kernels.filtering import high_passed
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter, active_rms, normalise_loudness
 from audio_vq.models.mu_law import mu_law_decode, mu_law_encode
 
@@ -91,6 +93,15 @@ def test_an_offset_changes_nothing_however_the_waveform_is_cut(lengths, offset, 
     plain, shifted = (np.concatenate(list(at_rate(each, rate, 16000))) for each in ([waveform], blocks))
     assert len(plain) == len(shifted) == -(-len(waveform) * 16000 // rate)
     np.testing.assert_allclose(shifted, plain, rtol=0, atol=2 * abs(offset) * 2**-24 + 1e-7 * (offset != 0))
+
+
+def test_the_high_pass_is_scipys_to_the_last_bit():
+    waveform = np.random.default_rng(0).standard_normal(3001).astype(np.float32)
+    gain, pole = 0.9990, 0.9980
+    expected, _ = lfilter([gain, -gain], [1.0, -pole], waveform.astype(np.float64), zi=np.array([0.125]))
+    state = np.array([0.125])
+    blocks = [high_passed(block, gain, pole, state) for block in np.split(waveform, [1, 700, 700, 1500])]
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
 def test_removing_an_offset_leaves_speech_alone():

@@ -28,6 +28,7 @@ from audio_vq.config import (
     as_dict,
 )
 from audio_vq.errors import UserError
+from audio_vq.machine import describe_machine
 from audio_vq.models.prior import build_prior
 from audio_vq.models.vqvae import build_vqvae
 
@@ -119,7 +120,7 @@ def test_machine_peaks_are_of_real_multiply_adds():
     rows = machine.measure_machine(0.001)
     assert [row.name for row in rows] == list(machine.NAMES)
     assert all(0 < row.value < math.inf for row in rows)
-    assert machine.describe_machine()["cpu"]
+    assert describe_machine()["cpu"]
 
 
 @BANDS

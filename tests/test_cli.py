@@ -21,7 +21,8 @@ from audio_vq.cli import main
 from audio_vq.codec.sampler import choose_precision
 from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.training.runs import run_vqvae
-from audio_vq.units import UnitsJournal, read_units, write_units
+from audio_vq.unit_files.files import read_units, write_units
+from audio_vq.unit_files.json_lines import UnitsJournal
 
 
 def call(*arguments, code=0):
@@ -79,8 +80,10 @@ VERBS = [
     "align",
     "analyze",
     "evaluate",
+    "export-encoder",
     "info",
     "bench",
+    "doctor",
     "demo",
 ]
 

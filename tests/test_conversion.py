@@ -170,3 +170,14 @@ def test_unreadable_recordings_are_left_out_where_that_is_wanted(model, threads)
     assert faults == [("broken", "broken holds no samples; expected recorded audio")]
     with pytest.raises(UserError, match="broken"):
         list(convert_all(model.codec, [broken], SamplingOptions(), threads=threads))
+
+
+def test_progress_is_told_within_a_recording(model):
+    """All of it in the end: each second once for hearing, and once for each voice."""
+    wanted = Conversion(array_source(speech([], 2), RATE), (0, 1))
+    heard, spoken = [], []
+    list(convert_all(model.codec, [wanted], SamplingOptions(), on_heard=heard.append, on_spoken=spoken.append))
+    assert wanted.source.seconds == sum(heard) == pytest.approx(2)
+    assert sum(spoken) == pytest.approx(4)
+    assert max(spoken) < 0.2
+    assert len(heard) > 2

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from docs_pages import explained
 from test_cli import call, mistake
 from test_encoding import ENCODERS, model_with
 
@@ -532,6 +533,7 @@ def test_command_line(model, spoken_corpus, tmp_path, monkeypatch):
     assert "character error rate" in out
     written = json.loads((tmp_path / "out" / "conversion.json").read_text())
     assert written["command"].startswith("audio-vq evaluate")
+    assert written.keys() - CONDITIONS.keys() == explained("conversion.json")
     assert (written["sources"], written["temperature"]) == ("unknown", 0.7)
     assert written["source_speakers"] == written["unknown_source_speakers"]
     assert "--force" in mistake(*arguments, "--out", tmp_path / "out")

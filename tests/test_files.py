@@ -8,7 +8,15 @@ import sys
 import pytest
 
 from audio_vq.errors import UserError
-from audio_vq.files import atomic_folder, atomic_path, atomic_write_bytes, atomic_write_text, locked, safe_name
+from audio_vq.files import (
+    atomic_folder,
+    atomic_path,
+    atomic_write_bytes,
+    atomic_write_text,
+    locked,
+    safe_name,
+    taking_turns,
+)
 
 
 def test_a_failed_write_leaves_the_old_behind(tmp_path):
@@ -140,3 +148,18 @@ def test_processes_take_turns(tmp_path):
             assert second.stdout.readline() == "begun\n"
             second.stdin.close()
         other.stdin.close()
+
+
+def test_work_that_was_done_once_is_waited_for_by_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ZeroDivisionError), taking_turns("work", once="this"):
+        1 / 0  # noqa: B018 - not done, then
+    (lock,) = tmp_path.iterdir()
+    assert lock.read_text() == ""
+    with taking_turns("work", once="this"):
+        assert lock.read_text() == ""
+    with taking_turns("work"), taking_turns("work", once="this"):  # would wait for ever
+        assert lock.read_text() == "this"
+    with taking_turns("work", once="that"):
+        pass
+    assert lock.read_text() == "that"

@@ -1,6 +1,7 @@
 """A new voice for a trained model: it is learned, everybody else stays, and it is kept."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from test_encoding import ENCODERS, buzz, model_with, noise
 
 from audio_vq import VQVAE
 from audio_vq.audio.files import write_audio
+from audio_vq.cli.sample import _manner
 from audio_vq.codec import fitting
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
@@ -124,6 +126,18 @@ def test_between_two_voices(model, fitted, recordings):
     torch.testing.assert_close(conditioner.own[1], conditioner.own[0] / 2)
     medians = {name: middle.info.data["pitch_ranges"][name][0] for name in ("ann", "new", "both")}
     assert medians["both"] == pytest.approx((medians["ann"] * medians["new"]) ** 0.5)
+
+
+def test_the_nearest_of_others(fitted):
+    like_ben = fitted.blend("more", {"ann": 0.2, "ben": 0.8})
+    assert like_ben.nearest_speaker("more", ["ann", "ben"]) == "ben"
+    assert like_ben.nearest_speaker("new", ["new", "ann"]) == "new"
+    with pytest.raises(UserError, match="unknown speaker 'eve'"):
+        fitted.nearest_speaker("eve", ["ann"])
+    prior = SimpleNamespace(info=SimpleNamespace(speakers=("ann", "ben")))
+    assert _manner(fitted, prior, "ben") == "ben"
+    assert _manner(like_ben, prior, "more") == "ben"
+    assert _manner(fitted, SimpleNamespace(info=SimpleNamespace(speakers=("eve",))), "new") == "new"  # is told there
 
 
 def test_mistakes(model, recordings):

@@ -360,7 +360,7 @@ def test_users_mistakes(folder, tmp_path):
         ([*live, "--to", "ben", "--out", tmp_path / "out"], "no samples"),
         ([*live, "--to", "ben", "--out", "-", "--idle", 0], "--idle"),
         (["convert", folder, tmp_path / "no.wav", "--live", "--to", "ben", "--out", "-"], "no such file"),
-        (["convert", folder, "-", "--to", "ben", "--out", "-"], "--live"),
+        (["convert", folder, "-", "--to", "ben", "--out", "-"], "stdin is not audio"),  # read whole, and nothing came
     ]:
         out, err = run(arguments, 2)
         assert fault in err

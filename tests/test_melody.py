@@ -13,7 +13,7 @@ from audio_vq.audio.files import write_audio
 from audio_vq.codec.melody import Melody
 from audio_vq.errors import UserError
 from audio_vq.pitch import LIMIT
-from audio_vq.units import read_units
+from audio_vq.unit_files.files import read_units
 
 RATE = 16000
 

@@ -1,4 +1,4 @@
-"""What the README tells a user to type works, in a folder where its corpora and runs are tiny ones."""
+"""What README and guide tell a user to type works, in a folder where their corpora and runs are tiny ones."""
 
 import re
 import shlex
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from docs_pages import PAGES
 from test_cli import call
 from test_training import MODEL, TRAIN
 
-from audio_vq import VQVAE, UnitPrior
 from audio_vq.audio.files import write_audio
 from audio_vq.config import TrainRun
 from audio_vq.data.prepared import PreparedCorpus
@@ -17,17 +17,24 @@ from audio_vq.training.runs import run_vqvae
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUN = ("recordings", "conversion", "units", "prior")  # pages whose commands are run; test_docs.py reads those of all
 NAMES = {"p226": "p902", "anna": "p901", "boris": "p902"}
 SMALL = ["train.steps=2", "train.validation_crops=2", "train.validations=1"]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def bash_lines(text):
+    """The lines of the bash blocks."""
+    return "\n".join(blocks(text, "bash")).splitlines()
 
 
 def commands():
-    """`audio-vq …` lines of the bash blocks, without comments, voices replaced by those of the tiny corpus."""
-    for line in "\n".join(blocks("bash")).splitlines():
+    """`audio-vq …` lines of README and guide, each once, voices replaced by those of the tiny corpus."""
+    texts = [README, *((PAGES / f"{name}.md").read_text(encoding="utf-8") for name in RUN)]
+    for line in dict.fromkeys(line for text in texts for line in bash_lines(text)):
         if line.startswith("audio-vq "):
             yield [NAMES.get(word, word) for word in shlex.split(line, comments=True)][1:]
 
@@ -74,11 +81,12 @@ def test_commands(workplace):
         "report/report.html",
     ):
         assert (workplace / file).exists()
-    # the Python block, as it is printed
+    # the Python blocks, as they are printed
     waveform, sample_rate = soundfile.read("recording.wav", dtype="float32")
-    names = {"VQVAE": VQVAE, "UnitPrior": UnitPrior, "waveform": waveform, "sample_rate": sample_rate}
-    (block,) = blocks("python")
-    exec(block.replace("p226", "p902"), names)
+    for text in (README, (PAGES / "python.md").read_text(encoding="utf-8")):
+        names = {"waveform": waveform, "sample_rate": sample_rate}
+        (block,) = blocks(text, "python")
+        exec(block.replace("p226", "p902"), names)
     assert len(names["audio"]) == 3 * 16000
 
 

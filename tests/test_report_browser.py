@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -80,6 +80,28 @@ def pages(browser, report):
         window.close()
     assert heard.complaints == []
     assert [url for url in heard.requests if not url.startswith((report.as_uri(), "data:", "blob:"))] == []
+
+
+def test_without_phones_the_atlas_can_be_walked(browser, tmp_path):
+    case = make_case(tmp_path, 16, used=12)
+    silent = {"scored": tuple(replace(each, alignment=None) for each in case.analysis.scored), "phones": None}
+    groups = tuple(replace(group, phones=None, segments=None, abx=None) for group in case.analysis.groups)
+    analysis = type(case.analysis)(**vars(case.analysis) | silent | {"coverage": None, "groups": groups})
+    metrics = {key: value for key, value in case.metrics.items() if key not in ("phones", "segments", "abx")}
+    write_report(case.model, analysis, metrics, {"checkpoint": "runs/x"}, tmp_path / "out", seed=0)
+    window, complaints = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    window.on("console", lambda message: complaints.append(message.text))
+    window.on("pageerror", lambda error: complaints.append(str(error)))
+    window.goto((tmp_path / "out/report.html").as_uri())
+    window.locator("#grid button").first.click()
+    assert "Most typical stretches" in window.locator("#panel").inner_text()
+    text = window.locator("body").inner_text()
+    assert "No alignments were given" in text
+    assert not any(word in text for word in ("null", "undefined", "NaN", "; read as"))
+    window.fill("#find", "3")
+    assert window.locator("#grid button:visible").count() == 1
+    window.close()
+    assert complaints == []
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from audio_vq.data.prepared import PreparedCorpus
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
 from audio_vq.training.runs import run_prior
-from audio_vq.units import read_units
+from audio_vq.unit_files.files import read_units
 
 
 def make_unit_prior(sizes):

@@ -1,5 +1,7 @@
 """Unit statistics against hand-computed values and scipy; unit files come back as written or are refused."""
 
+import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -7,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_vq import units
 from audio_vq.errors import UserError
+from audio_vq.textgrid import read_tiers
+from audio_vq.unit_files.files import check_writable, read_units, write_units
+from audio_vq.unit_files.textgrid import units_textgrid
 
 unit_lists = st.lists(st.integers(0, 511), max_size=60)
 characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\")
@@ -81,12 +86,13 @@ def files(draw):
     return draw(st.lists(sequences, max_size=4, unique_by=lambda each: each.id))
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".parquet"])
+@settings(max_examples=40, deadline=None)  # the first table imports a library
 @given(files())
 def test_files_round_trip(tmp_path_factory, suffix, sequences):
     path = tmp_path_factory.mktemp("units") / f"units{suffix}"
-    units.write_units(path, sequences)
-    back = units.read_units(path)
+    write_units(path, sequences)
+    back = read_units(path)
     assert len(back) == len(sequences)
     for one, other in zip(sequences, back, strict=True):
         assert vars(one) | {"units": one.units.tolist()} == vars(other) | {"units": other.units.tolist()}
@@ -98,7 +104,7 @@ def test_a_line_holds_a_list_per_group_and_pitch(tmp_path: Path):
     """As the contract has it."""
     about, path = ("s", 16000, 640, 1280), tmp_path / "units.jsonl"
     three = np.array([[1, 2], [3, 4], [0, 5]])
-    units.write_units(
+    write_units(
         path,
         [
             units.UnitSequence("one", *about, three[0]),
@@ -110,11 +116,12 @@ def test_a_line_holds_a_list_per_group_and_pitch(tmp_path: Path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["units"] for line in lines] == [[1, 2], [3, 4], [[1, 2], [3, 4]], [[1, 2], [3, 4]]]
     assert [line.get("pitch") for line in lines] == [None, [0, 5], None, [0, 5]]
-    both = units.read_units(path)[-1]
+    both = read_units(path)[-1]
     np.testing.assert_array_equal(both.groups, three[:2])
     np.testing.assert_array_equal(both.pitch, [0, 5])
-    with pytest.raises(UserError, match=r"do not go into one \.npz"):
-        units.write_units(tmp_path / "units.npz", units.read_units(path))
+    for suffix in ("npz", "parquet"):
+        with pytest.raises(UserError, match=rf"do not go into one \.{suffix}"):
+            write_units(tmp_path / f"units.{suffix}", read_units(path))
 
 
 GOOD = {
@@ -159,22 +166,78 @@ def test_a_malformed_line_is_named(tmp_path: Path, change, named):
     path = tmp_path / "units.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
     with pytest.raises(UserError, match=rf"line 2: .*{named}"):
-        units.read_units(path)
+        read_units(path)
 
 
 def test_ids_from_packed_files_are_checked_too(tmp_path: Path):
     sequence = units.UnitSequence("../a", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(tmp_path / "units.npz", [sequence])
+    write_units(tmp_path / "units.npz", [sequence])
     with pytest.raises(UserError, match=r"sequence 1: id '\.\./a'"):
-        units.read_units(tmp_path / "units.npz")
+        read_units(tmp_path / "units.npz")
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".parquet"])
 def test_an_id_that_occurs_twice_is_named(tmp_path: Path, suffix):
     sequence = units.UnitSequence("twin", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(tmp_path / f"units{suffix}", [sequence, sequence])
+    write_units(tmp_path / f"units{suffix}", [sequence, sequence])
     with pytest.raises(UserError, match="'twin' occurs twice"):
-        units.read_units(tmp_path / f"units{suffix}")
+        read_units(tmp_path / f"units{suffix}")
+
+
+def test_tables_are_what_others_read(tmp_path: Path):
+    """By Arrow alone: a row for each recording, the contract's fields as columns, the same for no recordings."""
+    import pyarrow.parquet as pq
+
+    both = units.UnitSequence("é/b c", "s", 16000, 640, 1280, np.array([[1, 2], [3, 4], [0, 5]]), has_pitch=True)
+    write_units(tmp_path / "u.parquet", [both])
+    table = pq.read_table(tmp_path / "u.parquet")
+    assert table.to_pylist() == [GOOD | {"id": "é/b c", "units": [[1, 2], [3, 4]], "pitch": [0, 5], "fingerprint": ""}]
+    write_units(tmp_path / "one.parquet", [units.UnitSequence("a", "s", 16000, 640, 1280, np.array([1, 2]))])
+    write_units(tmp_path / "none.parquet", [])
+    assert pq.read_schema(tmp_path / "one.parquet") == pq.read_schema(tmp_path / "none.parquet")
+
+
+def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"pyarrow is not installed; run pip install 'audio-vq\[parquet\]'"):
+        check_writable(tmp_path / "u.parquet", ())
+
+
+def test_lines_of_text(tmp_path: Path):
+    """Groups joined, pitch left out; ids of one word; what cannot be decoded is not taken for units."""
+    path, about = tmp_path / "u.txt", ("s", 16000, 640, 1280)
+    three = np.array([[1, 2], [3, 4], [0, 5]])
+    write_units(
+        path, [units.UnitSequence("a/b", *about, three, has_pitch=True), units.UnitSequence("c", *about, three[0])]
+    )
+    assert path.read_text() == "a/b 1_3 2_4\nc 1 2\n"
+    with pytest.raises(UserError, match="too little to decode"):
+        read_units(path)
+    for name in ("my file", "a\u00a0b"):
+        with pytest.raises(UserError, match="has a blank"):
+            write_units(tmp_path / "blank.txt", [units.UnitSequence(name, *about, three[0])])
+    assert not (tmp_path / "blank.txt").exists()
+
+
+@given(unit_sequences(2, has_pitch=True), st.sampled_from([0.0, 0.75, 12.3456]))
+def test_textgrids_tell_each_unit_at_its_time(sequence, offset):
+    samples = max(1, sequence.units.shape[1] * sequence.hop_length - sequence.hop_length // 2)
+    sequence = dataclasses.replace(sequence, num_samples=samples)
+    if not sequence.units.shape[1]:
+        return
+    tiers = read_tiers(Path("x.TextGrid"), units_textgrid(sequence, offset))
+    assert [tier.name for tier in tiers] == ["units 1", "units 2", "pitch"]
+    end = offset + samples / sequence.sample_rate
+    for tier, track in zip(tiers, sequence.units, strict=True):
+        assert (tier.intervals[0].start, tier.intervals[-1].end) == (0, end)
+        for one, other in itertools.pairwise(tier.intervals):
+            assert one.end == other.start
+        assert all(one.start < one.end for one in tier.intervals)
+        for place, unit in enumerate(track):
+            begin = place * sequence.hop_length
+            centre = offset + (begin + min(begin + sequence.hop_length, samples)) / 2 / sequence.sample_rate
+            (found,) = [each.label for each in tier.intervals if each.start <= centre < each.end]
+            assert found == ("" if tier.name == "pitch" and unit == 0 else str(unit))
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '"units"'])
@@ -182,24 +245,25 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path, text):
     path = tmp_path / "units.jsonl"
     path.write_text(f"{json.dumps(GOOD)}\n\n{text}\n")
     with pytest.raises(UserError, match="line 3"):
-        units.read_units(path)
+        read_units(path)
 
 
-@pytest.mark.parametrize("name", ["missing.jsonl", "text.npz", "bytes.jsonl"])
+@pytest.mark.parametrize("name", ["missing.jsonl", "text.npz", "bytes.jsonl", "text.parquet"])
 def test_what_is_no_units_file_is_refused(tmp_path: Path, name):
     (tmp_path / "text.npz").write_text("not a zip")
+    (tmp_path / "text.parquet").write_text("no table")
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UserError, match=name):
-        units.read_units(tmp_path / name)
+        read_units(tmp_path / name)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "units.jsonl"
     good = units.UnitSequence("a", "s", 16000, 640, 1280, np.array([1, 2]))
-    units.write_units(path, [good])
+    write_units(path, [good])
     with pytest.raises((AttributeError, TypeError)):
-        units.write_units(path, [good, None])
-    assert len(units.read_units(path)) == 1
+        write_units(path, [good, None])
+    assert len(read_units(path)) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["units.jsonl"]
 
 

@@ -1,7 +1,12 @@
 """What librosa sees in waveforms: silence at the ends, log-mel spectra, the F0 of pYIN. It takes seconds to load."""
 
+import os
+import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +31,28 @@ class Trimmed:
 
 @cache
 def load_librosa() -> Any:
-    """librosa, whose functions one process at a time compiles and keeps on disk when it is first used.
+    """librosa, whose functions one process compiles and keeps on disk when it is first used, while others wait.
 
     Two at once can mix up what is kept (numba numbers the files of a function without a lock), and whoever reads it
     later crashes.
     """
-    with taking_turns("librosa"):
+    with taking_turns("librosa", once=_installation()):
         # its parts are imported when they are first asked for: these are the ones that compile
         import librosa.core.audio
         import librosa.core.pitch
         import librosa.util.utils
 
     return librosa
+
+
+def _installation() -> str:
+    """This librosa, and what compiles it: another one compiles anew."""
+    spec = find_spec("librosa")
+    assert spec is not None
+    assert spec.origin is not None
+    place = Path(spec.origin)
+    cache_folder = os.environ.get("NUMBA_CACHE_DIR", "")
+    return f"{place} {place.stat().st_mtime_ns} numba {version('numba')} Python {sys.version} {cache_folder}"
 
 
 def trim_silence(waveform: Waveform, sample_rate: int, top_db: float, margin_seconds: float) -> Trimmed:

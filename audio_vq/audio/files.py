@@ -17,6 +17,7 @@ from audio_vq.files import atomic_path
 
 OPUS_RATE = 16_000  # Hz, one of the rates Opus has
 BLOCK_SECONDS = 10.0  # of a file that is read in blocks
+UNKNOWN_FRAMES = 1 << 62  # what libsndfile says, or more, where a stream does not tell its length
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,42 @@ def audio_header(path: str | Path) -> AudioHeader:
         return AudioHeader(file.frames, file.samplerate, file.channels)
 
 
-def audio_blocks(path: str | Path, sample_rate: int) -> Iterator[Waveform]:
+def audio_blocks(path: str | Path, sample_rate: int, content: bytes | None = None) -> Iterator[Waveform]:
     """A file in blocks, so that an hour never lies in memory, as `at_rate` makes them; not brought within full scale.
+
+    With `content`, that is read, and `path` only says where it came from.
 
     Raises:
         UserError: as `read_audio`, when the fault is met.
     """
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), content) as file:
         yield from at_rate(_mono_blocks(file, Path(path)), file.samplerate, sample_rate)
 
 
+def file_seconds(path: Path) -> float:
+    """The duration that a file's header tells; 0 of what is not audio."""
+    try:
+        with path.open("rb") as binary, soundfile.SoundFile(binary) as file:
+            return file.frames / file.samplerate if 0 < file.frames < UNKNOWN_FRAMES else 0.0
+    except (OSError, soundfile.LibsndfileError):
+        return 0.0
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of it. Raises UserError where that is not possible."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[soundfile.SoundFile]:
     if path.is_dir():
         raise UserError(f"{path} is a folder, expected an audio file")
     try:
         # an open file, not its name: libsndfile then judges by content, whatever the suffix
-        with path.open("rb") as binary, soundfile.SoundFile(_seekable(binary)) as file:
+        with _binary(path, content) as binary, soundfile.SoundFile(binary) as file:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -101,9 +121,14 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         ) from error
 
 
-def _seekable(binary: BinaryIO) -> BinaryIO:
-    """Formats are read by going back and forth, which a pipe cannot."""
-    return binary if binary.seekable() else io.BytesIO(binary.read())
+@contextmanager
+def _binary(path: Path, content: bytes | None) -> Iterator[BinaryIO]:
+    if content is not None:
+        yield io.BytesIO(content)
+        return
+    with path.open("rb") as binary:
+        # formats are read by going back and forth, which a pipe cannot
+        yield binary if binary.seekable() else io.BytesIO(binary.read())
 
 
 def _mono_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Waveform]:
@@ -128,9 +153,18 @@ def write_audio(path: str | Path, waveform: Waveform, sample_rate: int, comment:
         UserError: another suffix.
     """
     path = Path(path)
-    container = path.suffix.lower().removeprefix(".")
+    content = encoded_audio(waveform, sample_rate, path.suffix, comment, str(path))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def encoded_audio(
+    waveform: Waveform, sample_rate: int, suffix: str = ".wav", comment: str = "", name: str = "audio"
+) -> memoryview:
+    """The content of a file as `write_audio` writes it; `name` is for messages."""
+    container = suffix.lower().removeprefix(".")
     if container not in {"wav", "flac"}:
-        raise UserError(f"{path}: audio is written as .wav or .flac, not {path.suffix or 'without a suffix'}")
+        raise UserError(f"{name}: audio is written as .wav or .flac, not {suffix or 'without a suffix'}")
     buffer = io.BytesIO()  # the library is told nothing of a full disk
     with soundfile.SoundFile(buffer, "w", sample_rate, 1, "PCM_16", format=container) as file:
         if comment and container == "flac":
@@ -138,8 +172,7 @@ def write_audio(path: str | Path, waveform: Waveform, sample_rate: int, comment:
         file.write(to_pcm16(waveform))
         if comment and container == "wav":  # behind the samples: readers that know no chunks find them after 44 bytes
             file.comment = comment
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def read_comment(path: Path) -> str:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from audio_vq.audio.waveform import Waveform
 from audio_vq.errors import UserError
+from audio_vq.kernels.filtering import high_passed
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz, of recordings
 OFFSET_HZ = 5.0  # below it, what changes is no sound
@@ -43,9 +44,8 @@ class OffsetFilter:
     """
 
     def __init__(self, sample_rate: int) -> None:
-        pole = np.exp(-2 * np.pi * OFFSET_HZ / sample_rate)
-        gain = (1 + pole) / 2  # 1 at the highest frequency
-        self._coefficients = [gain, -gain], [1.0, -pole]
+        self._pole = float(np.exp(-2 * np.pi * OFFSET_HZ / sample_rate))
+        self._gain = (1 + self._pole) / 2  # 1 at the highest frequency
         self._needed = round(OFFSET_SECONDS * sample_rate)
         self._beginning = np.zeros(0, np.float32)
         self._state: npt.NDArray[np.float64] | None = None  # once the beginning has been heard
@@ -62,18 +62,17 @@ class OffsetFilter:
         return np.zeros(0, np.float32) if self._state is not None else self._begin()
 
     def _begin(self) -> Waveform:
-        beginning, (zeros, _) = self._beginning, self._coefficients
+        beginning = self._beginning
         offset = beginning[: self._needed].mean(dtype=np.float64) if len(beginning) else 0.0
-        self._state, self._beginning = np.array([zeros[1] * offset]), np.zeros(0, np.float32)
+        self._state, self._beginning = np.array([-self._gain * offset]), np.zeros(0, np.float32)
         return self._filtered(beginning)
 
     def _filtered(self, waveform: Waveform) -> Waveform:
-        from scipy.signal import lfilter
-
         if not len(waveform):
             return waveform
-        samples, self._state = lfilter(*self._coefficients, waveform.astype(np.float64), zi=self._state)
-        return samples.astype(np.float32)
+        assert self._state is not None
+        block = np.ascontiguousarray(waveform, np.float32)
+        return high_passed(block, self._gain, self._pole, self._state).astype(np.float32)
 
 
 class StreamResampler:

@@ -1,12 +1,8 @@
 """What this machine can do at best: multiply-adds of one core, and how fast it reads memory."""
 
-import os
-import platform
 import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,33 +26,6 @@ def measure_machine(seconds: float) -> list[Measurement]:
         rate = best_rate(_reader(size), seconds / 2)
         rows.append(Measurement(name, rate / 1e9, "GB/s", context={"cores": 1}))
     return rows
-
-
-def describe_machine() -> dict[str, Any]:
-    """CPU and GPU models and what they run on, for the context of figures."""
-    return {
-        "cpu": _cpu_model(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def available_cpus() -> int:
-    """Cores that this process may use, as far as the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    names = []
-    if info.is_file():
-        lines = (line.partition(":") for line in info.read_text(encoding="utf-8").splitlines())
-        names = [value.strip() for key, _, value in lines if key.strip() == "model name"]
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def best_rate(work: Callable[[], float], seconds: float) -> float:

@@ -11,13 +11,14 @@ from audio_vq.bench import formats, gpu, prior, sampling
 from audio_vq.bench.decoder import Decoder, Speech, make_decoder
 from audio_vq.bench.encoding import measure_encoding
 from audio_vq.bench.machine import NAMES as MACHINE_NAMES
-from audio_vq.bench.machine import describe_machine, measure_machine
+from audio_vq.bench.machine import measure_machine
 from audio_vq.bench.measurement import Budget, Measurement
 from audio_vq.bench.training import NAMES as TRAINING_NAMES
 from audio_vq.bench.training import measure_training
 from audio_vq.codec.threads import torch_threads
 from audio_vq.config import PriorConfig, TrainConfig
 from audio_vq.errors import UserError
+from audio_vq.machine import describe_machine
 from audio_vq.pretrained import VQVAE
 from audio_vq.progress import progress_bar
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from audio_vq.bench.decoder import Decoder
-from audio_vq.bench.machine import available_cpus, multiply_adds
+from audio_vq.bench.machine import multiply_adds
 from audio_vq.bench.measurement import Budget, Measurement, Rates, take_turns
 from audio_vq.codec.decode import sample_waveforms
 from audio_vq.codec.drawing import SamplingOptions, draw
 from audio_vq.codec.sampler import Precision, choose_precision
 from audio_vq.codec.slots import empty_slots, shifted, stack_weights, step
+from audio_vq.machine import available_cpus
 
 PLAIN, PLAIN_BATCHED = "wavenet_plain_samples_per_s", "wavenet_plain_batched_samples_per_s"
 SINGLE, BATCHED = "wavenet_single_samples_per_s", "wavenet_batched_samples_per_s"

@@ -67,10 +67,8 @@ def add_speaker(
     with progress_bar("fitting", total=STEPS) as bar:
 
         def tell(fit: "Fit") -> None:
-            done = fit.step - fits[-1].step if fits else 0
+            bar.advance(fit.step - (fits[-1].step if fits else 0))
             fits.append(fit)
-            for _ in range(done):
-                bar.advance()
 
         sources = [file_source(each.path, str(each.path)) for each in recordings]
         voice = fit_speaker(model.codec, sources, seed=seed, seconds=seconds, progress=tell, on_fault=leave_out)

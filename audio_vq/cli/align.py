@@ -24,6 +24,9 @@ def align(prepared: Prepared, out: Out, workers: Workers = 0, force: Redo = Fals
     By PocketSphinx; words it lacks are pronounced by espeak-ng. Alignments that OUT holds already are kept:
     an interrupted run goes on where it stood.
 
+    With --json: aligned, kept, failed, without_text (counts), failures (reasons, by utterance), pronounced (phones of
+    words that the dictionary lacks).
+
     Example: audio-vq align data/vctk data/vctk-phones
     """
     from audio_vq.analysis.alignment.align import align_corpus, plan_alignment

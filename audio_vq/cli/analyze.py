@@ -1,4 +1,4 @@
-"""`audio-vq analyze`: what units say about phones."""
+"""`audio-vq analyze`: what units say about phones, and what else they are."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import checkpoints
 from audio_vq.cli.options import Device, Force, Json, OutFolder, Seed, refuse_existing
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text, locked
@@ -23,9 +24,12 @@ Inputs = Annotated[
         "With --compare or --sweep any number of checkpoints and folders that analyze has written; "
         "the corpus may be left out where there are only such folders.",
         show_default=False,
+        autocompletion=checkpoints,
     ),
 ]
-Alignments = Annotated[Path | None, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid.")]
+Alignments = Annotated[
+    Path | None, typer.Option(help="Folder of <speaker>/<id>.lab or .TextGrid; without it nothing is said of phones.")
+]
 Mapping = Annotated[Path | None, typer.Option(help="Prepared corpus that teaches the map, all of it.")]
 MappingAlignments = Annotated[Path | None, typer.Option(help="Alignments of --mapping.")]
 Split = Annotated[str, typer.Option(help="What is scored: train, valid, test or all.")]
@@ -48,7 +52,7 @@ Sweep = Annotated[
 class AnalysisSettings:
     """Under which a checkpoint is analysed."""
 
-    alignments: Path
+    alignments: Path | None
     split: str
     mapping: Path | None
     mapping_alignments: Path | None
@@ -77,7 +81,10 @@ def analyze(
 ) -> None:
     """Measure what units say about phones: metrics.json, atlas.json and report.html.
 
-    Each unit is read as the phone it occurs with most in the train split, or in --mapping where given.
+    Each unit is read as the phone it occurs with most in the train split, or in --mapping where given. Without
+    --alignments what needs no phones is measured: the atlas, bit rates, speakers, and whether the latents are used.
+
+    With --json: the content of metrics.json (of compare.json or sweep.json, where these are asked for).
 
     Example: audio-vq analyze runs/vctk data/vctk --alignments data/vctk-phones --out reports/vctk
 
@@ -92,8 +99,8 @@ def analyze(
     command = shlex.join(["audio-vq", *sys.argv[1:]])
 
     def settings() -> AnalysisSettings:
-        if alignments is None:
-            raise UserError("--alignments is missing: the folder of <speaker>/<id>.lab (see audio-vq align)")
+        if mapping and alignments is None:
+            raise UserError("--mapping teaches phones; give --alignments too, the folder of <speaker>/<id>.lab")
         return AnalysisSettings(alignments, split, mapping, mapping_alignments, prior, group, device, seed, command)
 
     if compare or sweep:
@@ -167,7 +174,8 @@ def _analyze(checkpoint: str, prepared: Path, settings: AnalysisSettings, out: P
     selection = select_utterances(scored, settings.split, teachers)
     analysis = measure(model, selection, seed=settings.seed, prior=prior)
     facts = {"checkpoint": checkpoint, "command": settings.command, "audio_vq": version("audio-vq")}
-    metrics = analysis.metrics() | {"seed": settings.seed, "command": settings.command}
+    corpus = f"{prepared} ({scored.corpus.header.corpus})"
+    metrics = analysis.metrics() | {"corpus": corpus, "seed": settings.seed, "command": settings.command}
     write_report(model, analysis, metrics, facts, out, settings.group, seed=settings.seed)
     atomic_write_text(out / "metrics.json", _text(metrics))
     return metrics
@@ -179,6 +187,19 @@ def _text(metrics: dict[str, Any]) -> str:
 
 def _summary(metrics: dict[str, Any], out: Path) -> str:
     """Each figure beside its control."""
+    return (
+        f"{_phones(metrics)}"
+        f"{_speakers(metrics['speaker_leakage'])}"
+        f"perplexity {metrics['perplexity']:.1f}, "
+        f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
+        f"{_pitch(metrics['pitch'])}"
+        f"{out / 'report.html'}\n"
+    )
+
+
+def _phones(metrics: dict[str, Any]) -> str:
+    if "phones" not in metrics:
+        return "no --alignments: what needs phones is left out (see audio-vq align)\n"
     phones, kmeans = metrics["phones"], metrics["baselines"]["mfcc_kmeans"]
     return (
         f"phone accuracy {phones['accuracy']:.1%} (majority {phones['majority']:.1%}, "
@@ -186,11 +207,6 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
         f"{_groups(metrics)}"
         f"{_coverage(metrics['coverage']['scored'])}\n"
         f"{_abx(metrics['abx'], 'ABX error')}; MFCC k-means {_abx(kmeans['abx'])}\n"
-        f"{_speakers(metrics['speaker_leakage'])}"
-        f"perplexity {metrics['perplexity']:.1f}, "
-        f"{metrics['used_units']} of {metrics['codebook_size']} units occur; {_rate(metrics['rates'])}\n"
-        f"{_pitch(metrics['pitch'])}"
-        f"{out / 'report.html'}\n"
     )
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import checkpoints
 from audio_vq.cli.options import Json
-from audio_vq.cli.train import conf_folder
 from audio_vq.errors import UserError
+from audio_vq.shipped import conf_folder
 
 if TYPE_CHECKING:
     from audio_vq.bench.decoder import Speech
@@ -26,7 +27,9 @@ def bench(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHECKPOINT]", help="What to measure; without it, the reference and the small decoder."
+            metavar="[CHECKPOINT]",
+            help="What to measure; without it, the reference and the small decoder.",
+            autocompletion=checkpoints,
         ),
     ] = None,
     only: Annotated[str, typer.Option(help="Names, or parts of them, with commas between; all by default.")] = "",
@@ -40,6 +43,8 @@ def bench(
 ) -> None:
     """Measure how fast sampling, training, encoding and the prior run here.
 
+    With --json: context (machine and settings), results (of each: name, value, unit, ratio, baseline, context).
+
     Example: audio-vq bench runs/vctk --only wavenet
     """
     if not 0 < seconds < float("inf"):
@@ -47,9 +52,9 @@ def bench(
     if threads < 1:
         raise UserError(f"--threads {threads}; give a whole number from 1")
 
-    from audio_vq.bench.machine import describe_machine
     from audio_vq.bench.measurement import Budget
     from audio_vq.bench.runner import run_benchmark
+    from audio_vq.machine import describe_machine
 
     patterns = [part.strip() for part in only.split(",") if part.strip()]
     budget = Budget(seconds=seconds, threads=threads)

@@ -3,6 +3,9 @@
 import codecs
 import os
 import sys
+from pathlib import Path
+
+PIPE = Path("-")  # where a file is expected: stdin or stdout
 
 
 def accept_any_text() -> None:
@@ -28,6 +31,12 @@ def show(result: object) -> None:
         print(result, flush=True)
     except BrokenPipeError:
         leave_closed_pipe()
+
+
+def write_data(data: bytes | memoryview) -> None:
+    """What --out - asks for, in place of a file: nothing else is printed then."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def leave_closed_pipe() -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audio_vq.cli.console import show
-from audio_vq.cli.live import PIPE, LiveInput, check_live, run_live
+from audio_vq.cli.completion import speakers
+from audio_vq.cli.live import LiveInput, check_live, run_live
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
     Emphasis,
     Force,
-    OutFolder,
+    Json,
+    OutAudio,
     Postfilter,
     Precision,
     Seed,
@@ -23,6 +24,8 @@ from audio_vq.cli.options import (
 )
 from audio_vq.cli.results import (
     Faults,
+    Results,
+    check_stdout,
     made_with,
     name_is_too_long,
     result_files,
@@ -41,10 +44,10 @@ if TYPE_CHECKING:
 def convert(
     checkpoint: Checkpoint,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", help="Audio files or folders; with --live one file.")
+        list[Path], typer.Argument(metavar="INPUT", help="Audio files, folders, or - for stdin; with --live one file.")
     ],
-    to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.")],
-    out: OutFolder,
+    to: Annotated[list[str], typer.Option(help="Target speaker; may be given several times.", autocompletion=speakers)],
+    out: OutAudio,
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
@@ -67,12 +70,16 @@ def convert(
         float | None, typer.Option(help="Loudness gain of live input. Default: follows what was heard so far.")
     ] = None,
     idle: Annotated[float, typer.Option(help="Seconds without growth after which a live file has ended.")] = 2.0,
+    json_output: Json = False,
 ) -> None:
     """Say what a recording says in another speaker's voice: OUT/<stem>_to_<NAME>.wav, same duration.
 
-    What cannot be read is named and left out.
+    What cannot be read is named and left out. With --json: files (of each: file, input, speaker, seconds), kept (files
+    that were there already), left_out (lines of text).
 
     Example: audio-vq convert runs/vctk recording.wav --to p226 --to p227 --out converted/
+
+    In a pipe: audio-vq convert runs/vctk - --to p226 --out - < hello.wav | aplay
 
     Live: arecord -f S16_LE -r 16000 | audio-vq convert --live runs/vctk - --to p226 --out - | aplay
     """
@@ -81,6 +88,9 @@ def convert(
 
     melody = Melody(pitch, flat)
     targets = list(dict.fromkeys(to))
+    if live and json_output:
+        raise UserError("--live tells what it does while it does it: --json is not for it")
+    check_stdout(out, json_output)
     if live:
         if len(inputs) != 1:
             raise UserError(f"--live follows one input, got {len(inputs)}")
@@ -90,25 +100,25 @@ def convert(
         options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
         run_live(model, listened, targets[0], options, melody, file)
         return
-    if PIPE in (out, *inputs):
-        raise UserError("- means stdin or stdout, which need --live")
     faults = Faults()
-    results = _planned(inputs, targets, out, faults)
+    planned = _planned(inputs, targets, out, faults)
     model = VQVAE.from_pretrained(checkpoint, device, precision)
     melody.check(model.codec)
     options = model.sampling_options(temperature, top_p, seed, postfilter, emphasis)
-    total = len(results) + faults.count
+    total = len(planned) + faults.count
     comments = {
-        each.file: made_with(model, options, each.speaker, each.source.version, pitch, flat) for each in results
+        each.file: made_with(model, options, each.speaker, each.source.version, pitch, flat) for each in planned
     }
     wanted = still_to_make(comments, force)
+    results = Results(comments, wanted, json_output)
     with told_how_to_go_on(out, comments):
-        _convert(model, [each for each in results if each.file in wanted], options, melody, comments, faults)
+        _convert(model, [each for each in planned if each.file in wanted], options, melody, results, faults, total)
+    results.end(left_out=faults.texts)
     faults.end(total)
 
 
 @dataclass(frozen=True)
-class Result:
+class _Wanted:
     """A file to be made."""
 
     source: "Source"
@@ -116,7 +126,7 @@ class Result:
     file: Path
 
 
-def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) -> list[Result]:
+def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) -> list[_Wanted]:
     from audio_vq.cli.recordings import named_recordings
     from audio_vq.codec.source import file_source
     from audio_vq.files import safe_name
@@ -131,7 +141,7 @@ def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) 
     ]
     sources = [file_source(recording.path, str(recording.path)) for recording in recordings]
     pairs = [(source, target) for source in sources for target in targets]
-    results = [Result(*pair, file) for pair, file in zip(pairs, result_files(out, names), strict=True)]
+    results = [_Wanted(*pair, file) for pair, file in zip(pairs, result_files(out, names), strict=True)]
     for each in results:
         if name_is_too_long(each.file):
             faults.add(f"{each.source.id}: {each.file.name} is a longer name than this file system allows")
@@ -140,31 +150,40 @@ def _planned(inputs: list[Path], targets: list[str], out: Path, faults: Faults) 
 
 def _convert(
     model: "VQVAE",
-    results: list[Result],
+    wanted: list[_Wanted],
     options: "SamplingOptions",
     melody: "Melody",
-    comments: dict[Path, str],
+    results: Results,
     faults: Faults,
+    total: int,
 ) -> None:
-    """Writes the files."""
-    from audio_vq.audio.files import write_audio
+    """Writes the files. The fault of what would be the only one is an error."""
     from audio_vq.codec.conversion import Conversion, convert_all
-    from audio_vq.progress import progress_bar
+    from audio_vq.progress import AUDIO, progress_display
 
-    groups = [list(group) for _, group in groupby(results, key=lambda each: id(each.source))]
+    groups = [list(group) for _, group in groupby(wanted, key=lambda each: id(each.source))]
     files = [{model.speaker_index(each.speaker): each.file for each in group} for group in groups]
     conversions = [Conversion(group[0].source, tuple(voices)) for group, voices in zip(groups, files, strict=True)]
-    with progress_bar("converting", total=len(results)) as bar:
+    with progress_display() as display:
+        heard = display.add("encoding", sum(each.source.seconds for each in conversions), unit=AUDIO)
+        spoken = display.add("converting", sum(each.source.seconds for each in wanted), unit=AUDIO)
 
         def leave_out(_: "Source", fault: UserError) -> None:
-            if len(comments) == 1 and not faults.count:
+            if total == 1:
                 raise fault
             faults.add(str(fault))
 
-        for made in convert_all(model.codec, conversions, options, melody, on_fault=leave_out):
-            file = files[made.conversion][made.speaker]
-            write_audio(file, made.waveform, model.sample_rate, comments[file])
-            show(file)
+        for made in convert_all(
+            model.codec,
+            conversions,
+            options,
+            melody,
+            on_fault=leave_out,
+            on_heard=heard.advance,
+            on_spoken=spoken.advance,
+        ):
+            file, source = files[made.conversion][made.speaker], conversions[made.conversion].source
+            speaker = model.speakers[made.speaker]
+            results.write(file, made.waveform, model.sample_rate, input=source.id, speaker=speaker)
             if made.remark:
-                bar.say(made.remark)
-            bar.advance()
+                display.say(made.remark)

@@ -1,24 +1,27 @@
 """`audio-vq decode`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audio_vq.cli.console import show
+from audio_vq.cli.console import PIPE
 from audio_vq.cli.options import (
     Checkpoint,
     Device,
     Emphasis,
     Force,
-    OutFolder,
+    Json,
+    OutAudio,
     Postfilter,
     Precision,
     Seed,
+    Speaker,
     Temperature,
     TopP,
 )
-from audio_vq.cli.results import made_with, result_files, still_to_make, told_how_to_go_on
+from audio_vq.cli.results import Results, check_stdout, made_with, result_files, still_to_make, told_how_to_go_on
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +32,14 @@ if TYPE_CHECKING:
 
 def decode(
     checkpoint: Checkpoint,
-    units: Annotated[Path, typer.Argument(metavar="UNITS", help="Units file from `encode`, .jsonl or .npz.")],
-    speaker: Annotated[str, typer.Option(help="Voice to speak them in.")],
-    out: OutFolder,
+    units: Annotated[
+        Path,
+        typer.Argument(
+            metavar="UNITS", help="Units file from encode, .jsonl, .npz or .parquet; or - for JSON Lines on stdin."
+        ),
+    ],
+    speaker: Speaker,
+    out: OutAudio,
     temperature: Temperature = None,
     top_p: TopP = 1.0,
     postfilter: Postfilter = True,
@@ -40,15 +48,23 @@ def decode(
     precision: Precision = "auto",
     device: Device = "auto",
     force: Force = False,
+    json_output: Json = False,
 ) -> None:
     """Turn units into audio in a speaker's voice: OUT/<id>.wav.
+
+    With --json: files (of each: file, id, speaker, seconds), kept (files that were there already).
 
     Example: audio-vq decode runs/vctk units.jsonl --speaker p226 --out decoded/
     """
     from audio_vq.pretrained import VQVAE
-    from audio_vq.units import read_units
+    from audio_vq.unit_files.files import read_unit_stream, read_units
 
-    sequences = read_units(units)
+    check_stdout(out, json_output)
+    if units == PIPE:
+        units = Path("stdin")  # for messages
+        sequences = read_unit_stream(str(units), sys.stdin.buffer.read())
+    else:
+        sequences = read_units(units)
     if not sequences:
         raise UserError(f"{units} holds no units; write some with `audio-vq encode`")
     files = result_files(out, [Path(sequence.id) for sequence in sequences])
@@ -62,8 +78,10 @@ def decode(
     }
     wanted = still_to_make(comments, force)
     left = [(each, file) for each, file in zip(sequences, files, strict=True) if file in wanted]
+    results = Results(comments, wanted, json_output)
     with told_how_to_go_on(out, comments):
-        _decode(model, left, speaker, options, comments)
+        _decode(model, left, speaker, options, results)
+    results.end()
 
 
 def _check_fits(model: "VQVAE", sequence: "UnitSequence", file: Path) -> None:
@@ -86,17 +104,15 @@ def _decode(
     wanted: "list[tuple[UnitSequence, Path]]",
     speaker: str,
     options: "SamplingOptions",
-    comments: dict[Path, str],
+    results: Results,
 ) -> None:
-    from audio_vq.audio.files import write_audio
     from audio_vq.codec.decode import decode_each
-    from audio_vq.progress import progress_bar
+    from audio_vq.progress import AUDIO, progress_bar
 
     units = [sequence.units for sequence, _ in wanted]
     voices, streams = [model.speaker_index(speaker)] * len(units), [0] * len(units)
-    with progress_bar("decoding", total=len(units)) as bar:
-        for index, audio in decode_each(model.codec, units, voices, options, streams):
+    seconds = sum(each.shape[-1] for each in units) / model.unit_rate_hz
+    with progress_bar("decoding", total=seconds, unit=AUDIO) as bar:
+        for index, audio in decode_each(model.codec, units, voices, options, streams, told=bar.advance):
             sequence, file = wanted[index]
-            write_audio(file, audio[: sequence.num_samples], model.sample_rate, comments[file])
-            show(file)
-            bar.advance()
+            results.write(file, audio[: sequence.num_samples], model.sample_rate, id=sequence.id, speaker=speaker)

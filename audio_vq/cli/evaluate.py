@@ -60,6 +60,8 @@ def evaluate(
     model does not know, if the corpus has them (prepare --test-speakers). Without transcript, characters do not count.
     All judges run offline. OUT/clips keeps what was made and heard: an interrupted run goes on where it stood.
 
+    With --json: the content of conversion.json.
+
     Example: audio-vq evaluate runs/vctk data/vctk --out reports/vctk
     """
     refuse_existing([out / "conversion.json"], force)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def info(checkpoint: Checkpoint, json_output: Json = False) -> None:
     """Tell what a checkpoint is, a VQ-VAE or a prior: rates, sizes, speakers.
 
+    With --json: kind, speakers, sample_rate, hop_length, unit_rate_hz, codebook_size, bits_per_second, parameters,
+    receptive_field_samples, data, training; of a VQ-VAE also bottleneck, groups, pitch, bands, temperature, emphasis,
+    encoder_reach_samples.
+
     Example: audio-vq info runs/vctk
     """
     from audio_vq.checkpoint import read_info, resolve_checkpoint

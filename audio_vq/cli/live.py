@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audio_vq.cli.console import PIPE
 from audio_vq.cli.options import refuse_existing
 from audio_vq.cli.results import result_files
 from audio_vq.errors import UserError
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from audio_vq.codec.follow import Ending
     from audio_vq.codec.melody import Melody
     from audio_vq.pretrained import VQVAE
-
-PIPE = Path("-")
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,22 @@ from audio_vq.cli.console import accept_any_text, leave_closed_pipe
 from audio_vq.cli.convert import convert
 from audio_vq.cli.decode import decode
 from audio_vq.cli.demo import demo
+from audio_vq.cli.doctor import doctor
 from audio_vq.cli.encode import encode
 from audio_vq.cli.evaluate import evaluate
+from audio_vq.cli.export_encoder import export_encoder
 from audio_vq.cli.info import info
 from audio_vq.cli.prepare import prepare_app
+from audio_vq.cli.push import push
 from audio_vq.cli.sample import sample
 from audio_vq.cli.train import HYDRA_VERB, train, train_prior
 from audio_vq.errors import DivergenceError, UserError
 
+PROGRAM = "audio-vq"  # however it was started: completion goes by it
 USER_MISTAKE, INTERRUPTED, OUR_FAILURE = 2, 130, 1
 
 app = typer.Typer(
-    name="audio-vq",
+    name=PROGRAM,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -63,8 +67,11 @@ app.command()(sample)
 app.command()(align)
 app.command()(analyze)
 app.command()(evaluate)
+app.command(name="export-encoder")(export_encoder)
 app.command()(info)
+app.command()(push)
 app.command()(bench)
+app.command()(doctor)
 app.command()(demo)
 
 
@@ -72,7 +79,7 @@ def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 our failure, 2 the user's mistake, 130 interrupted."""
     accept_any_text()
     try:
-        app()
+        app(prog_name=PROGRAM)
     except UserError as error:
         _leave(USER_MISTAKE, str(error))
     except KeyboardInterrupt as error:

@@ -5,11 +5,21 @@ from typing import Annotated
 
 import typer
 
+from audio_vq.cli.completion import checkpoints, speakers
 from audio_vq.errors import UserError
 
 Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Checkpoint or run folder, a shipped model's name, or a Hub id: you/model, you/model@revision.",
+        autocompletion=checkpoints,
+    ),
 ]
+Prior = Annotated[
+    str, typer.Argument(metavar="PRIOR", help="Prior: checkpoint or run folder.", autocompletion=checkpoints)
+]
+Speaker = Annotated[str, typer.Option(help="Voice to speak in.", autocompletion=speakers)]
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -42,6 +52,12 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 OutFolder = Annotated[
     Path, typer.Option(help="Folder for the results; or, for one audio file, its name ending in .wav or .flac.")
+]
+OutAudio = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the results; or, for one audio file, its name ending in .wav or .flac, or - for WAV on stdout."
+    ),
 ]
 
 

@@ -33,7 +33,12 @@ Loudness = Annotated[
     bool, typer.Option("--loudness/--no-loudness", help="Bring active speech to -23 dB below full scale.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what OUT holds, finished or not.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the corpus header as one JSON object.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print what corpus.json holds: hours, speakers, splits, skipped, settings and what else it says."
+    ),
+]
 
 
 @prepare_app.command()
@@ -102,7 +107,7 @@ def folder(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Prepare any recordings: a subfolder of SRC per speaker, or a list of files.
+    """Prepare any recordings: a subfolder of SRC per speaker, one speaker's recordings alone, or a list of files.
 
     A .txt of a recording's name holds its text. Recordings of more than 30 seconds without a text are cut at pauses.
 

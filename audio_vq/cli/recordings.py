@@ -7,7 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_vq.discovery import AUDIO_SUFFIXES, LeftOut, find_recordings
+from audio_vq.cli.console import PIPE
+from audio_vq.discovery import AUDIO_SUFFIXES, Found, LeftOut, find_recordings
+
+STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,14 @@ class NamedRecording:
 
 
 def named_recordings(inputs: Sequence[Path]) -> tuple[list[NamedRecording], tuple[LeftOut, ...]]:
-    """The recordings among inputs, and what had to be left out. Raises UserError as `find_recordings`."""
-    found = find_recordings(inputs)
-    names = distinct_names([file.relative for file in found.files])
-    return [NamedRecording(file.path, name) for file, name in zip(found.files, names, strict=True)], found.left_out
+    """The recordings among inputs, - for stdin, and what had to be left out. Raises UserError as `find_recordings`."""
+    others = [path for path in inputs if path != PIPE]
+    found = find_recordings(others) if others else Found((), ())
+    files = [(file.path, file.relative) for file in found.files]
+    if len(others) < len(inputs):
+        files.insert(0, (STDIN, Path(STDIN.name)))
+    names = distinct_names([relative for _, relative in files])
+    return [NamedRecording(path, name) for (path, _), name in zip(files, names, strict=True)], found.left_out
 
 
 def distinct_names(paths: Sequence[Path]) -> list[Path]:

@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from audio_vq.cli.console import PIPE, show, write_data
 from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
+    from audio_vq.audio.waveform import Waveform
     from audio_vq.codec.drawing import SamplingOptions
     from audio_vq.pretrained import VQVAE
 
@@ -28,11 +30,15 @@ LONGEST_NAME = 255  # bytes, where the file system does not say
 
 
 def result_files(out: Path, names: Sequence[Path]) -> list[Path]:
-    """OUT/<name>.wav for each name; OUT itself where it ends in .wav or .flac and there is one name.
+    """OUT/<name>.wav for each name; OUT itself where it ends in .wav or .flac, or is `PIPE`, and there is one name.
 
     Raises:
         UserError: such a file is given for several results, or something that is no folder is in the way.
     """
+    if out == PIPE:
+        if len(names) != 1:
+            raise UserError(f"--out - writes one result to stdout, but there are {len(names)}; give a folder")
+        return [PIPE]
     one_file = out.suffix.lower() in FILE_SUFFIXES and not out.is_dir()
     if one_file and len(names) != 1:
         raise UserError(f"--out {out} names one file, but there are {len(names)} results; give a folder")
@@ -89,7 +95,7 @@ def still_to_make(comments: Mapping[Path, str], force: bool) -> set[Path]:
     """
     from audio_vq.audio.files import read_comment
 
-    if force:
+    if force or PIPE in comments:
         return set(comments)
     existing = [file for file in comments if os.path.lexists(file)]
     others = [file for file in existing if read_comment(file) != comments[file]]
@@ -117,6 +123,9 @@ def told_how_to_go_on(out: Path, files: Collection[Path]) -> Iterator[None]:
         made = [file.exists() for file in files]
         return f"{sum(made)} of {len(made)} results are in {out}; the same command goes on from there"
 
+    if out == PIPE:
+        yield
+        return
     try:
         yield
     except KeyboardInterrupt:
@@ -126,15 +135,66 @@ def told_how_to_go_on(out: Path, files: Collection[Path]) -> Iterator[None]:
         raise OSError(f"{error.strerror or error}; {told()}") from error
 
 
+def check_stdout(out: Path, json_output: bool) -> None:
+    """Raises UserError where two things want stdout, or audio would go to a screen."""
+    if out != PIPE:
+        return
+    if json_output:
+        raise UserError("--out - writes audio to stdout, where --json prints; give one of them")
+    if sys.stdout.isatty():
+        raise UserError("--out - writes audio to stdout, which is a terminal; pipe it on, say | aplay, or give a file")
+
+
+class Results:
+    """Audio that has been made: written where it belongs, and told on stdout, line by line or at the end as JSON.
+
+    What belongs together is told `at_the_end` too, in the order that was planned.
+    """
+
+    def __init__(
+        self, comments: Mapping[Path, str], wanted: Collection[Path], json_output: bool, at_the_end: bool = False
+    ) -> None:
+        self._comments = comments
+        self._at_the_end = at_the_end
+        self._kept = [str(file) for file in comments if file not in wanted]
+        self._json = json_output
+        self._made: list[dict[str, Any]] = []
+
+    def write(self, file: Path, waveform: "Waveform", sample_rate: int, **about: str) -> None:
+        """`about` is for JSON, beside the file's name and its duration."""
+        from audio_vq.audio.files import encoded_audio, write_audio
+
+        if file == PIPE:
+            write_data(encoded_audio(waveform, sample_rate))
+            return
+        write_audio(file, waveform, sample_rate, self._comments[file])
+        self._made.append({"file": str(file), **about, "seconds": len(waveform) / sample_rate})
+        if not (self._json or self._at_the_end):
+            show(file)
+
+    def end(self, **about: object) -> None:
+        places = {str(file): place for place, file in enumerate(self._comments)}
+        made = sorted(self._made, key=lambda each: places[each["file"]])
+        if self._json:
+            show(json.dumps({"files": made, "kept": self._kept, **about}))
+        elif self._at_the_end:
+            for each in made:
+                show(each["file"])
+
+
 class Faults:
     """What could not be done among other things that could."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.texts: list[str] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.texts)
 
     def add(self, fault: str) -> None:
         """Tells it on stderr."""
-        self.count += 1
+        self.texts.append(fault)
         print(f"left out: {fault}", file=sys.stderr)
 
     def end(self, total: int) -> None:

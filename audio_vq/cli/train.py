@@ -6,12 +6,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audio_vq.cli.completion import settings_of
 from audio_vq.errors import UserError
+from audio_vq.shipped import conf_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,8 +25,19 @@ HYDRA_VERB: dict[str, Any] = {
 
 SWEEP = ("-m", "--multirun")
 
+TrainSettings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", autocompletion=settings_of("TrainRun", "train", ("model",), ("init",))),
+]
+PriorSettings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", autocompletion=settings_of("TrainPriorRun", "train_prior", ("prior",), ("model",))
+    ),
+]
 
-def train(context: typer.Context) -> None:
+
+def train(settings: TrainSettings = None) -> None:
     """Learn encoder, codebook and decoder from a prepared corpus. Continues a run that stands in the folder.
 
     Example: audio-vq train data=data/vctk run=runs/vctk model=small train.minutes=20
@@ -37,10 +49,10 @@ def train(context: typer.Context) -> None:
 
         run_vqvae(run)
 
-    _hydra("train", TrainRun, context.args, job, paths={"data", "run", "init"})
+    _hydra("train", TrainRun, settings or [], job, paths={"data", "run", "init"})
 
 
-def train_prior(context: typer.Context) -> None:
+def train_prior(settings: PriorSettings = None) -> None:
     """Learn a prior over the units of a checkpoint. Continues a run that stands in the folder.
 
     Example: audio-vq train-prior model=runs/vctk data=data/vctk run=runs/vctk-prior train.minutes=5
@@ -52,14 +64,7 @@ def train_prior(context: typer.Context) -> None:
 
         run_prior(run)
 
-    _hydra("train_prior", TrainPriorRun, context.args, job, paths={"data", "run", "model"})
-
-
-def conf_folder() -> Path:
-    """`conf/`: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
+    _hydra("train_prior", TrainPriorRun, settings or [], job, paths={"data", "run", "model"})
 
 
 def _hydra(name: str, schema: type, arguments: list[str], job: Callable[[Any], None], paths: set[str]) -> None:

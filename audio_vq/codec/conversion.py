@@ -20,6 +20,7 @@ from audio_vq.codec.encode import Encoding, OnFault, encode_sources
 from audio_vq.codec.melody import AS_IT_IS, Melody, contour
 from audio_vq.codec.source import Source
 from audio_vq.loudness import ACTIVE_RANGE_DB, FRAME_LENGTH, LoudnessMeter
+from audio_vq.progress import Told
 from audio_vq.units import Units
 
 LONG_SECONDS = 20.0
@@ -68,10 +69,13 @@ def convert_all(
     *,
     threads: int | None = None,
     on_fault: OnFault | None = None,
+    on_heard: Told | None = None,
+    on_spoken: Told | None = None,
 ) -> Iterator[Converted]:
     """Yields results as they end; each is what it would be alone.
 
-    `threads` are those of a CPU, as many as torch has by default; `on_fault` as for `encode_sources`.
+    `threads` are those of a CPU, as many as torch has by default; `on_fault` and `on_heard` as for `encode_sources`;
+    `on_spoken` is told of the seconds that were made.
 
     Raises:
         UserError: another melody than the recordings' is wanted of a model without pitch.
@@ -79,21 +83,26 @@ def convert_all(
     melody.check(codec)
     threads = threads or torch.get_num_threads()
     batch: list[_Piece] = []
-    for pieces in _pieces(codec, conversions, melody, threads, on_fault):
+    for pieces in _pieces(codec, conversions, melody, threads, on_fault, on_heard):
         batch += pieces
         if sum(piece.units.shape[-1] for piece in batch) / codec.unit_rate_hz >= BATCH_SECONDS:
-            yield from _speak(codec, batch, options, threads)
+            yield from _speak(codec, batch, options, threads, on_spoken)
             batch = []
-    yield from _speak(codec, batch, options, threads)
+    yield from _speak(codec, batch, options, threads, on_spoken)
 
 
 def _pieces(
-    codec: Codec, conversions: Sequence[Conversion], melody: Melody, threads: int, on_fault: OnFault | None
+    codec: Codec,
+    conversions: Sequence[Conversion],
+    melody: Melody,
+    threads: int,
+    on_fault: OnFault | None,
+    on_heard: Told | None,
 ) -> Iterator[list[_Piece]]:
     # by the object, not its id: ids may be equal, and of recordings that cannot be read nothing comes
     numbers = {id(conversion.source): number for number, conversion in enumerate(conversions)}
     sources = [conversion.source for conversion in conversions]
-    for encoding in encode_sources(codec, sources, threads=threads, on_fault=on_fault):
+    for encoding in encode_sources(codec, sources, threads=threads, on_fault=on_fault, on_heard=on_heard):
         sequence, cuts = encoding.sequence, list[int]()
         if sequence.num_samples > LONG_SECONDS * codec.sample_rate:
             least = PIECE_SECONDS * codec.unit_rate_hz
@@ -125,12 +134,14 @@ def cuts_in_pauses(meter: LoudnessMeter, hop_length: int, pause_samples: int, le
     return cuts[1:]
 
 
-def _speak(codec: Codec, pieces: list[_Piece], options: SamplingOptions, threads: int) -> Iterator[Converted]:
+def _speak(
+    codec: Codec, pieces: list[_Piece], options: SamplingOptions, threads: int, on_spoken: Told | None
+) -> Iterator[Converted]:
     """Decodes pieces side by side; a conversion is ready when its last piece is."""
     spoken: dict[tuple[int, int], dict[int, Waveform]] = {}
     units, speakers = [piece.units for piece in pieces], [piece.speaker for piece in pieces]
     streams = [piece.number for piece in pieces]  # the parts of a recording have random numbers of their own
-    for index, waveform in decode_each(codec, units, speakers, options, streams, threads):
+    for index, waveform in decode_each(codec, units, speakers, options, streams, threads, on_spoken):
         piece = pieces[index]
         parts = spoken.setdefault((piece.conversion, piece.speaker), {})
         parts[piece.number] = waveform

@@ -23,6 +23,7 @@ from audio_vq.codec.workers import SamplingJob, sample_side_by_side
 from audio_vq.models.conditioner import Conditioner
 from audio_vq.models.filterbank import Filterbank
 from audio_vq.models.wavenet import WaveNet
+from audio_vq.progress import Told
 from audio_vq.units import Units
 
 BLOCK_SECONDS = 0.08  # long enough that making it costs little, short enough to wait for in live conversion
@@ -43,6 +44,7 @@ def sample_each(
     threads: int | None = None,
     block: int = 8,
     postfilter: Filterbank | None = None,
+    told: Told | None = None,
 ) -> Iterator[tuple[int, Waveform]]:
     """Draws one waveform `(units · hop_length,)` per clip, in [−1, 1]; yields it with its number when it ends.
 
@@ -57,6 +59,7 @@ def sample_each(
         block: units whose conditioning is made together; see `block_units`. 8 are those of 100 Hz.
         postfilter: the filterbank of the spectrum that the conditioning network says and that the clips are brought to;
             by default they stay as they were drawn.
+        told: is told of the waveform samples that were drawn, from any thread, of all clips together.
 
     Raises:
         UserError: the options have temperatures for another number of bands.
@@ -69,6 +72,9 @@ def sample_each(
         conditioning_chunks(wavenet.conditioner, clip.to(device), int(speaker), block, options.emphasis)
         for clip, speaker in zip(latents, speakers, strict=True)
     ]
+    if told:
+        samples = wavenet.bands.bands * wavenet.frame_length
+        chunks = [_telling(part, samples, told) for part in chunks]
 
     def finished(index: int, classes: Classes) -> Waveform:
         waveform = joined(wavenet.bands, classes)
@@ -118,14 +124,23 @@ def decode_each(
     options: SamplingOptions,
     streams: Sequence[int],
     threads: int | None = None,
+    told: Told | None = None,
 ) -> Iterator[tuple[int, Waveform]]:
-    """`sample_each` of unit sequences. Raises UserError for units that are not the codebook's."""
+    """`sample_each` of unit sequences; `told` is of seconds. Raises UserError for units that are not the codebook's."""
     latents = [codec.lookup(sequence) for sequence in units]
     block = block_units(codec.unit_rate_hz)
     postfilter = codec.network.said_filterbank if options.postfilter else None
+    tell = None if told is None else lambda samples: told(samples / codec.sample_rate)
     return sample_each(
-        codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads, block, postfilter
+        codec.network.wavenet, latents, speakers, options, streams, codec.precision, threads, block, postfilter, tell
     )
+
+
+def _telling(chunks: Iterator[Tensor], samples: int, told: Told) -> Iterator[Tensor]:
+    """Conditioning of `samples` a frame; who asks for the next chunk is done with the one before."""
+    for chunk in chunks:
+        yield chunk
+        told(len(chunk) * samples)
 
 
 def conditioning_chunks(

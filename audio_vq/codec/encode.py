@@ -4,7 +4,7 @@ import hashlib
 import json
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,13 @@ from audio_vq.codec.threads import lone_threads
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
 from audio_vq.pitch import PitchRange, at_units, classes_of
-from audio_vq.progress import progress_bar
-from audio_vq.units import Units, UnitSequence, UnitsJournal, write_units
+from audio_vq.progress import AUDIO, Told, progress_bar
+from audio_vq.unit_files.files import write_units
+from audio_vq.unit_files.json_lines import UnitsJournal
+from audio_vq.units import Units, UnitSequence
 
 OnFault = Callable[[Source, UserError], None]
+Also = Callable[[list[UnitSequence]], None]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def encode_sources(
     with_latents: bool = False,
     threads: int | None = None,
     on_fault: OnFault | None = None,
+    on_heard: Told | None = None,
 ) -> Iterator[Encoding]:
     """Encodes recordings, in order: chunks of several at once, while later ones are being read.
 
@@ -65,12 +69,15 @@ def encode_sources(
         with_latents: keep what the units stand for.
         threads: on a CPU; as many as torch has by default.
         on_fault: is told of recordings that cannot be read, which are then left out; without it they are errors.
+        on_heard: is told of the seconds that were gone through, from any thread; of a recording that is gone through
+            several times, each is a part of its seconds.
     """
     reading: deque[_Known] = deque()
     # one growing array: small ones kept from every chunk would lie between freed large ones and hold their memory
     units, latents, groups = array("q"), [], codec.network.quantizer.groups
     threads = threads or torch.get_num_threads()
-    known = _known_of(codec, sources, codec.loudness_db if match_level else None, threads, on_fault)
+    hear = partial(_heard, codec, codec.loudness_db if match_level else None, on_heard)
+    known = _known_of(hear, sources, threads, on_fault)
     for chunk, encoded in codec.chunk_encoder.encode(_chunks(codec, known, reading), threads):
         units.frombytes(encoded.units.T.tobytes())
         if with_latents:
@@ -107,10 +114,9 @@ class _Known:
 
 
 def _known_of(
-    codec: Codec, sources: Iterable[Source], loudness_db: float | None, threads: int, on_fault: OnFault | None
+    hear: Callable[[Source], _Known], sources: Iterable[Source], threads: int, on_fault: OnFault | None
 ) -> Iterator[_Known]:
     """In order; `threads` of them are heard side by side."""
-    hear = partial(_heard, codec, loudness_db)
     waiting: deque[tuple[Source, Callable[[], _Known]]] = deque()
     with lone_threads(threads) if threads > 1 else nullcontext() as pool:
         for source in chain(sources, repeat(None, threads - 1)):  # None: no more come
@@ -129,10 +135,13 @@ def _known_of(
                 yield known
 
 
-def _heard(codec: Codec, loudness_db: float | None, source: Source) -> _Known:
-    heard = levelled(source, codec.sample_rate, loudness_db)
-    mean = mean_spectrum_of(codec, heard) if codec.network.encoder.centred else None
-    if not codec.network.pitch_classes:
+def _heard(codec: Codec, loudness_db: float | None, on_heard: Told | None, source: Source) -> _Known:
+    centred, has_pitch = codec.network.encoder.centred, codec.network.pitch_classes > 0
+    times = 2 + centred + has_pitch  # that it is gone through: for its level, and for its units
+    told = None if on_heard is None else lambda samples: on_heard(samples / codec.sample_rate / times)
+    heard = levelled(source, codec.sample_rate, loudness_db, told)
+    mean = mean_spectrum_of(codec, heard) if centred else None
+    if not has_pitch:
         return _Known(source, heard, RecordingStatistics(mean), None)
     f0 = pitch_of(codec, heard)
     pitch_range = PitchRange.of(f0)
@@ -155,24 +164,43 @@ def units_digest(codec: Codec, sources: Sequence[Source], purpose: str = "") -> 
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def encode_to_file(codec: Codec, sources: Sequence[Source], out: Path, on_fault: OnFault | None = None) -> None:
-    """Writes `out` (.jsonl or .npz) whole, where there are any units.
+def units_journal(codec: Codec, sources: Sequence[Source], out: Path) -> Path:
+    """The hidden file beside `out` that holds what is done until that is whole.
 
-    Until then a hidden journal beside it holds what is done. Its name is a digest of model, sources and `out`: others'
-    units are never taken for these. `on_fault` as for `encode_sources`.
+    Its name is a digest of model, sources and `out`: others' units are never taken for these.
     """
-    with (
-        UnitsJournal(out.with_name(f".{units_digest(codec, sources, out.name)}.partial")) as journal,
-        progress_bar("encoding", total=len(sources), completed=len(journal.sequences)) as bar,
-    ):
+    return out.with_name(f".{units_digest(codec, sources, out.name)}.partial")
+
+
+def encode_to_file(
+    codec: Codec, sources: Sequence[Source], out: Path, on_fault: OnFault | None = None, also: Also | None = None
+) -> list[UnitSequence]:
+    """Writes a units file whole, where there are any units, and returns them; an interrupted call goes on.
+
+    `on_fault` as for `encode_sources`; `also` is given what will be written, before it is.
+    """
+    with UnitsJournal(units_journal(codec, sources, out)) as journal:
         done = {sequence.id for sequence in journal.sequences}
-        for encoding in encode_sources(codec, [each for each in sources if each.id not in done], on_fault=on_fault):
-            journal.append(encoding.sequence)
+        for sequence in encoded(codec, sources, done, on_fault):
+            journal.append(sequence)
+    places = {source.id: place for place, source in enumerate(sources)}
+    sequences = sorted(journal.sequences, key=lambda sequence: places[sequence.id])
+    if sequences:
+        if also:
+            also(sequences)
+        write_units(out, sequences)
+        journal.remove()
+    return sequences
+
+
+def encoded(
+    codec: Codec, sources: Sequence[Source], done: Collection[str] = (), on_fault: OnFault | None = None
+) -> Iterator[UnitSequence]:
+    """Units of those sources whose ids are not `done`, one after another, with a progress bar."""
+    left = [each for each in sources if each.id not in done]
+    total, made = (sum(each.seconds for each in some) for some in (sources, [e for e in sources if e.id in done]))
+    with progress_bar("encoding", total=total, completed=made, unit=AUDIO) as bar:
+        for encoding in encode_sources(codec, left, on_fault=on_fault, on_heard=bar.advance):
             if encoding.remark:
                 bar.say(encoding.remark)
-            bar.advance()
-    if not journal.sequences:
-        return
-    places = {source.id: place for place, source in enumerate(sources)}
-    write_units(out, sorted(journal.sequences, key=lambda sequence: places[sequence.id]))
-    journal.remove()
+            yield encoding.sequence

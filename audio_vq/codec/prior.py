@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from audio_vq.codec.drawing import SamplingOptions, draw, random_stream
 from audio_vq.models.prior import Block, PriorModel, rotary
+from audio_vq.progress import Told
 from audio_vq.units import Units
 
 SCORING_BATCH = 32  # windows at a time
@@ -25,12 +26,17 @@ SCORING_BATCH = 32  # windows at a time
 
 @torch.inference_mode()
 def sample_units(
-    prior: PriorModel, speaker: Tensor, num_units: int, options: SamplingOptions, prompt: Units | None = None
+    prior: PriorModel,
+    speaker: Tensor,
+    num_units: int,
+    options: SamplingOptions,
+    prompt: Units | None = None,
+    told: Told | None = None,
 ) -> npt.NDArray[np.int64]:
     """Draws codes `(batch, tracks, num_units)`, any number, one per entry of `speaker` `(batch,)` int64.
 
     Code b depends on the seed, b and its speaker, not on the others. All go on from the code of `prompt`, which is not
-    among what is returned.
+    among what is returned. `told` is told of the units that were drawn, of all codes together.
     """
     batch, tracks, device = len(speaker), len(prior.track_sizes), prior.embedding.weight.device
     # of a unit one number for each track, next to each other: more units begin like fewer
@@ -48,6 +54,8 @@ def sample_units(
         for track in range(tracks):
             logits = prior.logits(said, unit[:, :track])[:, 0]
             unit[:, track, 0] = draw(logits, draws[:, t, track], options)
+        if told:
+            told(batch)
     return codes[:, :, before:].cpu().numpy()
 
 

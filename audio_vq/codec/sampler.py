@@ -15,19 +15,14 @@ from torch import Tensor
 from audio_vq.codec.drawing import SamplingOptions
 from audio_vq.errors import UserError
 from audio_vq.kernels import sampling
-from audio_vq.kernels.cpu import HAS_VNNI
 from audio_vq.kernels.dots import INTEGER, PANEL
 from audio_vq.kernels.sampling import Memory, Network, StreamStates
-from audio_vq.kernels.weights import Format, pack
+from audio_vq.kernels.weights import FASTEST_FAITHFUL, Format, pack
 from audio_vq.models.wavenet import GatedLayer, WaveNet
 
 Precision = Literal["auto", "float32", "int8"]
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-# int8 costs less than 1e-3 nats per class (`audio-vq bench CHECKPOINT --speech PREPARED`), but only products of bytes
-# in one instruction are faster than those of floats throughout
-FASTEST_FAITHFUL: Format = "int8" if HAS_VNNI else "float32"
 
 
 def choose_precision(wanted: str) -> Format:

@@ -5,6 +5,7 @@ constant offset (`audio.at_rate`). A recording that is there from end to end the
 one that is still being spoken only the beginning is known.
 """
 
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_vq.audio.files import audio_blocks
+from audio_vq.audio.files import audio_blocks, file_seconds, read_bytes
 from audio_vq.audio.resampling import at_rate
 from audio_vq.audio.waveform import Waveform, checked_waveform
 from audio_vq.errors import UserError
@@ -30,22 +31,39 @@ class Source:
     speaker: str  # empty where unknown
     version: str  # changes when the recording does
     read: Callable[[int], Iterator[Waveform]]  # its blocks, from the beginning, at this sample rate
+    seconds: float = 0.0  # its duration as far as it is known beforehand: of files, what their headers say
 
 
 def array_source(waveform: Waveform, sample_rate: int) -> Source:
     """Raises UserError for what is not a waveform."""
     checked = checked_waveform(waveform)
-    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate))
+    seconds = len(checked) / sample_rate if sample_rate else 0.0  # an impossible rate is said when it is read
+    return Source("waveform", "", "", partial(at_rate, [checked], sample_rate), seconds)
 
 
 def file_source(path: Path, name: str) -> Source:
-    """What is not there, or is not audio, is a UserError when it is read."""
+    """What is not there, or is not audio, is a UserError when it is read. A pipe is read once and kept."""
     try:
         status = path.stat()
-        version = f"{status.st_size} {status.st_mtime_ns}"
     except OSError:
-        version = ""
-    return Source(name, "", version, partial(audio_blocks, path))
+        return Source(name, "", "", partial(audio_blocks, path))
+    version = f"{status.st_size} {status.st_mtime_ns}"
+    if stat.S_ISREG(status.st_mode):
+        return Source(name, "", version, partial(audio_blocks, path), file_seconds(path))
+    return Source(name, "", version, _Kept(path).blocks)
+
+
+class _Kept:
+    """What comes through a pipe, which can be read only once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content: bytes | None = None
+
+    def blocks(self, sample_rate: int) -> Iterator[Waveform]:
+        if self._content is None:
+            self._content = read_bytes(self._path)
+        yield from audio_blocks(self._path, sample_rate, self._content)
 
 
 @dataclass(frozen=True)
@@ -55,11 +73,14 @@ class Levelled:
     meter: LoudnessMeter  # of what was heard, before the gain
     gain: float
     read: Callable[[], Iterator[Waveform]]  # again, without the gain
+    told: Callable[[int], None] | None = None  # of samples that were gone through
 
     def blocks(self) -> Iterator[Waveform]:
         """From the beginning, with the gain; as often as wanted."""
         for block in self.read():
             yield block * np.float32(self.gain)
+            if self.told:
+                self.told(len(block))
 
     @property
     def too_quiet(self) -> bool:
@@ -67,7 +88,9 @@ class Levelled:
         return self.gain >= 10 ** (MAX_GAIN_DB / 20)
 
 
-def levelled(source: Source, sample_rate: int, loudness_db: float | None) -> Levelled:
+def levelled(
+    source: Source, sample_rate: int, loudness_db: float | None, told: Callable[[int], None] | None = None
+) -> Levelled:
     """Brings a recording to a loudness, in whole decibels; without one, within full scale.
 
     Raises:
@@ -81,10 +104,12 @@ def levelled(source: Source, sample_rate: int, loudness_db: float | None) -> Lev
             kept.append(block)
         else:
             kept.clear()
+        if told:
+            told(len(block))
     if meter.num_samples == 0:
         raise UserError(f"{source.id} holds no samples; expected recorded audio")
     gain = 1 / max(1.0, meter.peak) if loudness_db is None else meter.whole_decibel_gain(loudness_db)
-    return Levelled(meter, gain, kept.__iter__ if kept else partial(source.read, sample_rate))
+    return Levelled(meter, gain, kept.__iter__ if kept else partial(source.read, sample_rate), told)
 
 
 class RunningGain:

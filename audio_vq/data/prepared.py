@@ -246,7 +246,13 @@ def corpus_sources(corpus: PreparedCorpus, utterances: Iterable[Utterance]) -> l
         return at_rate(blocks, corpus.sample_rate, sample_rate)
 
     return [
-        Source(each.id, each.speaker, corpus.header.to_json() + each.to_json(), partial(read, each))
+        Source(
+            each.id,
+            each.speaker,
+            corpus.header.to_json() + each.to_json(),
+            partial(read, each),
+            each.num_samples / corpus.sample_rate,
+        )
         for each in utterances
     ]
 

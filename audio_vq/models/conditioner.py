@@ -102,14 +102,14 @@ class Conditioner(nn.Module):
             return Voice(shares @ self.speaker(speakers), shares @ self._own(speakers), pitch_range)
 
     def forward(self, latents: Tensor, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
-        said = self._said(speaker, emphasis)
+        said = self.said(speaker, emphasis)
         frames = self.network.frames(self.network.context(latents, said[0])) if self.network else latents
         return self._conditioning(frames, latents, speaker, said[1])
 
     def with_spectrum(self, latents: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioning, and the spectrum `(batch, units, spectrum)` that the network makes of the same."""
         assert self.network is not None
-        to_network, to_layers = self._said(speaker)
+        to_network, to_layers = self.said(speaker)
         context = self.network.context(latents, to_network)
         conditioning = self._conditioning(self.network.frames(context), latents, speaker, to_layers)
         return conditioning, self._spectrum(context)
@@ -117,9 +117,9 @@ class Conditioner(nn.Module):
     def said_spectrum(self, latents: Tensor, speaker: Tensor, emphasis: float = 0.0) -> Tensor:
         """The spectrum alone."""
         assert self.network is not None
-        return self._spectrum(self.network.context(latents, self._said(speaker, emphasis)[0]))
+        return self._spectrum(self.network.context(latents, self.said(speaker, emphasis)[0]))
 
-    def _said(self, speaker: Tensor, emphasis: float = 0.0) -> tuple[Tensor, Tensor]:
+    def said(self, speaker: Tensor, emphasis: float = 0.0) -> tuple[Tensor, Tensor]:
         """What speakers `(batch,)` say to the network `(batch, channels)` and to the layers `(batch, layers · 2R)`."""
         voice = self.voice(speaker, emphasis)
         to_network, to_layers = self.network.voice(voice) if self.network else voice[:, :0], self.from_speaker(voice)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from audio_vq.config import QuantizerConfig
@@ -61,6 +60,8 @@ class CodebookSchedule:
 
     def _start_at_centres(self, accelerator: Accelerator, network: VQVAEModel, step: int) -> None:
         """k-means over recent latents; moving averages begin as if the clusters had always been as large."""
+        from sklearn.cluster import MiniBatchKMeans  # seconds to import
+
         quantizer = network.quantizer
         batches = list(self._recent_latents(network, step, LATENTS_PER_CENTRE * quantizer.codebook_size))
         latents = torch.cat(batches)

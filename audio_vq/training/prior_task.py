@@ -22,7 +22,8 @@ from audio_vq.pretrained import VQVAE
 from audio_vq.training.ngrams import ngram_bits
 from audio_vq.training.task import PartResult, Validation, device_of
 from audio_vq.training.unit_crops import NOT_SCORED, UnitCrops
-from audio_vq.units import UnitSequence, read_units
+from audio_vq.unit_files.files import read_units
+from audio_vq.units import UnitSequence
 
 
 class PriorTask:

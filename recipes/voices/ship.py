@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from audio_vq.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_info, resolve_checkpoint
+from audio_vq.hub.card import model_card
 
 VOICES = Path(__file__).with_name("voices.csv")
 ATTRIBUTION = Path(__file__).with_name("attribution.md")
@@ -19,18 +20,22 @@ def ship(source: str, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(folder / name, target / name)
-    card = (folder / CARD_FILE).read_text(encoding="utf-8")
-    speakers = read_info(folder).speakers
+    write_card(target)
+
+
+def write_card(folder: Path) -> None:
+    """The usual one, with the licences of the recordings."""
+    info = read_info(folder)
     with VOICES.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["speaker"] in speakers]
-    table = "\n".join(f"| {row['speaker']} | {row['gender']} | {row['corpus']} | {row['licence']} |" for row in rows)
+        rows = [row for row in csv.DictReader(file) if row["speaker"] in info.speakers]
+    table = "\n".join(f"| {row['speaker']} | {row['corpus']} | {row['licence']} |" for row in rows)
+    card = model_card(info, folder.name)
+    card.data.license, card.data.license_name, card.data.license_link = "other", "of-its-recordings", CARD_FILE
+    card.data.language = "en"
+    before, heading, _ = card.text.partition("## Licence\n")
     said = ATTRIBUTION.read_text(encoding="utf-8")
-    head, _, use = card.partition("The weights carry the licence of the recordings")
-    use = use.partition("\n\n")[2]
-    (target / CARD_FILE).write_text(
-        f"{head}## Recordings\n\n| voice | gender | corpus | licence |\n|---|---|---|---|\n{table}\n\n{said}\n{use}",
-        encoding="utf-8",
-    )
+    card.text = f"{before}{heading}\n| voice | recordings | licence |\n|---|---|---|\n{table}\n\n{said}"
+    card.save(folder / CARD_FILE)
 
 
 def main() -> None:

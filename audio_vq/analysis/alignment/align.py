@@ -17,9 +17,9 @@ from audio_vq.analysis.alignment.alignments import (
     normalise_label,
     write_alignment,
 )
+from audio_vq.analysis.alignment.decoding import decode_utterance
 from audio_vq.analysis.alignment.lexicon import dictionary_words, pronounce, spoken_words
 from audio_vq.audio.resampling import resample
-from audio_vq.audio.waveform import to_pcm16
 from audio_vq.data.prepared import PreparedCorpus, Utterance
 from audio_vq.errors import UserError
 from audio_vq.extras import require_package
@@ -135,12 +135,11 @@ class ForcedAligner:
         for word in words:
             if self._decoder.lookup_word(word) is None:
                 raise AlignmentError(f"no pronunciation is known of {word!r}")
-        pcm = to_pcm16(waveform).tobytes()
         try:
             self._decoder.set_align_text(" ".join(words))
-            self._decode(pcm)  # finds the words
+            decode_utterance(self._decoder, waveform)  # finds the words
             self._decoder.set_alignment()
-            self._decode(pcm)  # finds the phones in them
+            decode_utterance(self._decoder, waveform)  # finds the phones in them
         except RuntimeError as error:
             raise AlignmentError("the recording does not fit its text") from error
         return [
@@ -148,12 +147,6 @@ class ForcedAligner:
             for word in self._decoder.get_alignment()
             for phone in word
         ]
-
-    def _decode(self, pcm: bytes) -> None:
-        self._decoder.reinit_feat()  # else it depends, a little, on the utterance before
-        self._decoder.start_utt()
-        self._decoder.process_raw(pcm, full_utt=True)
-        self._decoder.end_utt()
 
 
 def _label(word: str, phone: str) -> str:

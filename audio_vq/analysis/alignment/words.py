@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 from audio_vq.analysis.alignment.alignments import SILENCE, Alignment, normalise_label, read_text
@@ -72,7 +71,11 @@ def cmu_pronunciations() -> Mapping[str, tuple[Pronunciation, ...]]:
     from pocketsphinx import get_model_path
 
     lines = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
-    entries = (line.split() for line in lines if line)
-    named = ((word.split("(")[0], tuple(map(normalise_label, phones))) for word, *phones in entries)
-    # variants follow their word: read(2)
-    return {word: tuple(phones for _, phones in group) for word, group in groupby(named, key=lambda each: each[0])}
+    normalise = cache(normalise_label)  # of some forty phones
+    known: dict[str, tuple[Pronunciation, ...]] = {}
+    for line in lines:
+        word, *phones = line.split() or [""]
+        # variants follow their word: read(2)
+        name = word.partition("(")[0]
+        known[name] = (*known.get(name, ()), tuple(map(normalise, phones)))
+    return known

@@ -19,7 +19,7 @@ from audio_vq.data.prepared import PreparedCorpus, Utterance, corpus_sources
 from audio_vq.errors import UserError
 from audio_vq.files import atomic_write_text
 from audio_vq.pretrained import VQVAE
-from audio_vq.progress import progress_bar
+from audio_vq.progress import AUDIO, progress_bar
 
 MADE_BY = "made_by.txt"  # in the folder of clips: which model and settings made them
 
@@ -89,16 +89,17 @@ def make_clips(
         for each, names in voices.items()
     }
     todo = [each for each, names in missing.items() if names]
-    total = sum(map(len, voices.values()))
-    left = sum(map(len, missing.values()))
+    total, left = (
+        sum(each.num_samples * len(names) for each, names in some.items()) / corpus.sample_rate
+        for some in (voices, missing)
+    )
     wanted = [
         Conversion(source, tuple(model.speaker_index(name) for name in missing[each]))
         for each, source in zip(todo, corpus_sources(corpus, todo), strict=True)
     ]
-    with progress_bar("converting", total=total, completed=total - left) as bar:
-        for made in convert_all(model.codec, wanted, options):
+    with progress_bar("converting", total=total, completed=total - left, unit=AUDIO) as bar:
+        for made in convert_all(model.codec, wanted, options, on_spoken=bar.advance):
             write_clip(clips.converted(todo[made.conversion], model.speakers[made.speaker]), made, model)
-            bar.advance()
 
 
 def write_clip(path: Path, made: Converted, model: VQVAE) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from audio_vq.analysis.alignment.decoding import decode_utterance
 from audio_vq.audio.features import fundamental_frequency, load_librosa
 from audio_vq.audio.resampling import resample
 from audio_vq.audio.waveform import Waveform, to_pcm16
@@ -121,18 +122,11 @@ def _embedding(waveform: Waveform) -> np.ndarray:
 
 
 def _words(waveform: Waveform) -> str:
-    hypothesis = None if _silent(waveform) else _hypothesis(waveform)
+    if _silent(waveform):
+        return ""
+    decode_utterance(_recogniser(), waveform)
+    hypothesis = _recogniser().hyp()
     return hypothesis.hypstr if hypothesis else ""
-
-
-def _hypothesis(waveform: Waveform) -> Any:
-    """What PocketSphinx hears, None for nothing; the same whatever it heard before."""
-    recogniser = _recogniser()
-    recogniser.reinit_feat()
-    recogniser.start_utt()
-    recogniser.process_raw(to_pcm16(waveform).tobytes(), full_utt=True)
-    recogniser.end_utt()
-    return recogniser.hyp()
 
 
 def _marks(waveform: Waveform) -> Marks:

@@ -17,20 +17,19 @@ from audio_vq.units import bits_per_second, entropy_bits_per_second, perplexity,
 @dataclass(frozen=True, eq=False)
 class GroupScores:
     counts: np.ndarray  # (K,) use of each unit in the chosen split
-    phones: PhoneScores
-    segments: BoundaryScores
-    abx: AbxErrors
+    phones: PhoneScores | None  # None, as the next two: there are no alignments
+    segments: BoundaryScores | None
+    abx: AbxErrors | None
     speakers: NamedSpeakers | None  # None: as of all groups together
 
     def figures(self, unit_rate_hz: float) -> dict[str, Any]:
         """An entry of metrics.json's `groups`, with keys as for a model of one group."""
+        measured = {"phones": self.phones, "segments": self.segments, "abx": self.abx}
         return {
             "used_units": used_units(self.counts),
             "perplexity": perplexity(self.counts),
             "entropy_bits_per_second": entropy_bits_per_second(self.counts, unit_rate_hz),
-            "phones": self.phones.figures(),
-            "segments": self.segments.figures(),
-            "abx": self.abx.figures(),
+            **{name: scores.figures() for name, scores in measured.items() if scores},
             "speaker_leakage": self.speakers and vars(self.speakers),
         }
 

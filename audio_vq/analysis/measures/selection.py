@@ -13,10 +13,10 @@ from audio_vq.errors import UserError
 
 @dataclass(frozen=True)
 class AlignedCorpus:
-    """A prepared corpus and the folder of its alignments."""
+    """A prepared corpus and the folder of its alignments, if it has any."""
 
     corpus: PreparedCorpus
-    folder: Path
+    folder: Path | None
     _read: dict[Utterance, Alignment | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def alignment(self, utterance: Utterance) -> Alignment | None:
@@ -26,7 +26,7 @@ class AlignedCorpus:
             UserError: the file is malformed, or its times are not in seconds.
         """
         if utterance not in self._read:
-            path = find_alignment(self.folder, utterance.speaker, utterance.id)
+            path = find_alignment(self.folder, utterance.speaker, utterance.id) if self.folder else None
             self._read[utterance] = self._checked(path, utterance) if path else None
         return self._read[utterance]
 
@@ -42,16 +42,17 @@ class AlignedCorpus:
 
     def aligned(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
         """Those that have an alignment."""
-        return tuple(each for each in utterances if find_alignment(self.folder, each.speaker, each.id))
+        folder = self.folder
+        return tuple(each for each in utterances if folder and find_alignment(folder, each.speaker, each.id))
 
 
-def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedCorpus:
+def open_aligned(prepared: Path, alignments: Path | None, sample_rate: int) -> AlignedCorpus:
     """Open a prepared corpus of this sample rate in Hz, and its alignments.
 
     Raises:
         UserError: either folder is not what it should be.
     """
-    if not alignments.is_dir():
+    if alignments and not alignments.is_dir():
         raise UserError(f"{alignments}: no such folder; expected <speaker>/<id>.lab in it (see audio-vq align)")
     return AlignedCorpus(PreparedCorpus.open(prepared, sample_rate), alignments)
 
@@ -59,12 +60,17 @@ def open_aligned(prepared: Path, alignments: Path, sample_rate: int) -> AlignedC
 @dataclass(frozen=True)
 class Selection:
     mapping_corpus: AlignedCorpus
-    mapping: tuple[Utterance, ...]  # of mapping_corpus, all with an alignment
+    mapping: tuple[Utterance, ...]  # of mapping_corpus, all with an alignment where `aligned`
     mapping_name: str  # for people
     scored_corpus: AlignedCorpus
     split: str
     chosen: tuple[Utterance, ...]  # of scored_corpus: the units' statistics are taken from these
-    scored: tuple[Utterance, ...]  # those of `chosen` that have an alignment
+    scored: tuple[Utterance, ...]  # those of `chosen` that have an alignment; all of them unless `aligned`
+
+    @property
+    def aligned(self) -> bool:
+        """Whether there are alignments: without them nothing is said of phones."""
+        return self.scored_corpus.folder is not None
 
 
 def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus | None) -> Selection:
@@ -89,7 +95,7 @@ def select_utterances(scored: AlignedCorpus, split: str, mapping: AlignedCorpus 
         teachers, name = _without(mapping.corpus.utterances, chosen), str(mapping.corpus.folder)
     return Selection(
         mapping_corpus=mapping,
-        mapping=_some_aligned(mapping, teachers, f"to learn the unit → phone map from ({name})"),
+        mapping=_some_aligned(mapping, teachers, f"to learn from ({name})"),
         mapping_name=name,
         scored_corpus=scored,
         split=split,
@@ -127,11 +133,15 @@ def _drawn(
 
 
 def _some_aligned(source: AlignedCorpus, utterances: Sequence[Utterance], purpose: str) -> tuple[Utterance, ...]:
+    """All, where there are no alignments."""
+    if not utterances:
+        remedy = "give --mapping and --mapping-alignments" if source.folder else "prepare more recordings"
+        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; {remedy}")
+    if source.folder is None:
+        return tuple(utterances)
     aligned = source.aligned(utterances)
     if aligned:
         return aligned
-    if not utterances:
-        raise UserError(f"{source.corpus.folder} has no utterance {purpose}; give --mapping and --mapping-alignments")
     first = utterances[0]
     raise UserError(
         f"none of {len(utterances)} utterances {purpose} has an alignment in {source.folder}; "

@@ -15,19 +15,18 @@
   let chosen = null, opener = null;
 
   const coloured = (phone, never) =>
-    never ? { class: "never" } : { style: `--c:var(--${classOf(phone)})`, class: classOf(phone) === "stop" ? "dark" : "" };
+    never ? { class: "never" } : phone === null ? { style: "--c:var(--stop)", class: "dark" } : { style: `--c:var(--${classOf(phone)})`, class: classOf(phone) === "stop" ? "dark" : "" };
 
   // -- table and map -------------------------------------------------------------------------------------------
   const rank = (unit) => (unit.count ? atlas.phones.indexOf(unit.phone) : atlas.phones.length);
   const order = [...units].sort((a, b) => rank(a) - rank(b) || purity(b) - purity(a) || b.count - a.count || a.unit - b.unit);
+  const readAs = (unit) => (unit.phone === null ? "" : `${unit.phone} ${percent(purity(unit))}, `); // null: no alignments
   const name = (unit) =>
-    unit.count
-      ? `unit ${unit.unit}, ${unit.phone} ${percent(purity(unit))}, ${unit.count} frames`
-      : `unit ${unit.unit}, does not occur`;
+    unit.count ? `unit ${unit.unit}, ${readAs(unit)}${unit.count} frames` : `unit ${unit.unit}, does not occur`;
   const cells = new Map(), dots = new Map();
   for (const unit of order) {
     const attributes = { type: "button", tabindex: -1, "aria-pressed": false, "aria-label": name(unit), "data-unit": unit.unit };
-    const label = html("b", {}, unit.count ? unit.phone : "–");
+    const label = html("b", {}, unit.count ? (unit.phone ?? "") : "–");
     cells.set(unit.unit, html("button", { ...attributes, ...coloured(unit.phone, !unit.count) }, label, String(unit.unit)));
   }
   grid.append(...cells.values());
@@ -155,21 +154,23 @@
     const near = html("div", { class: "near" });
     for (const [other, distance] of unit.neighbours) {
       const go = html("button", { type: "button", title: `distance ${distance}` },
-        html("span", { class: "swatch", ...(units[other].count ? { style: `--c:var(--${classOf(units[other].phone)})` } : {}) }),
-        `${other} ${units[other].count ? units[other].phone : "–"}`);
+        html("span", { class: "swatch", ...(units[other].count ? { style: coloured(units[other].phone).style } : {}) }),
+        `${other} ${units[other].count ? (units[other].phone ?? "") : "–"}`);
       go.addEventListener("click", () => choose(other, cells.get(other)));
       near.append(go);
     }
     const nearest = [html("h4", {}, "Nearest codebook vectors"), near];
     if (!unit.count)
       return [shut, head, html("p", {}, "Does not occur in the scored utterances."), ...nearest];
-    head.append(html("span", { ...coloured(unit.phone), class: `chip ${coloured(unit.phone).class}` }, unit.phone));
     const runs = `${unit.count} frames (${percent(unit.count / total)}) in ${unit.runs} stretches`;
+    const reading = `; read as ${unit.phone}, a ${classOf(unit.phone)}`.replace("a other", "of no class").replace("a affr", "an affr").replace("a appr", "an appr").replace("a silence", "silence");
+    const known = unit.phone !== null;
+    if (known) head.append(html("span", { ...coloured(unit.phone), class: `chip ${coloured(unit.phone).class}` }, unit.phone));
     return [
       shut, head,
-      html("p", { class: "faint" }, `${runs}; read as ${unit.phone}, a ${classOf(unit.phone)}`.replace("a other", "of no class").replace("a affr", "an affr").replace("a appr", "an appr").replace("a silence", "silence")),
+      html("p", { class: "faint" }, known ? runs + reading : runs),
       html("h4", {}, "Most typical stretches"), ...typical(unit),
-      html("h4", {}, "Phones of its frames"), bars(unit.phones.map(([phone, share]) => [phone, share, `var(--${classOf(phone)})`])),
+      ...(known ? [html("h4", {}, "Phones of its frames"), bars(unit.phones.map(([phone, share]) => [phone, share, `var(--${classOf(phone)})`]))] : []),
       html("h4", {}, "Average spectrum"), spectrum(unit.log_mel_db, atlas.mean_log_mel_db, atlas.mel_hz),
       html("h4", {}, "How long it lasts"), durations(unit.durations, atlas.seconds_per_unit),
       html("h4", {}, "Who says it (line: speaker's share of all speech)"), speakers(unit),
@@ -231,14 +232,15 @@
   function filter() {
     const wanted = find.value.trim().toLowerCase();
     for (const unit of units) {
-      const names = unit.count ? [String(unit.unit), unit.phone.toLowerCase(), classOf(unit.phone)] : [String(unit.unit), "never"];
+      const phone = unit.phone === null ? [] : [unit.phone.toLowerCase(), classOf(unit.phone)];
+      const names = [String(unit.unit), ...(unit.count ? phone : ["never"])];
       const hidden = wanted !== "" && !names.includes(wanted);
       cells.get(unit.unit).hidden = hidden;
       dots.get(unit.unit).classList.toggle("dim", hidden);
     }
   }
   find.addEventListener("input", filter);
-  const present = new Set(units.filter((unit) => unit.count).map((unit) => classOf(unit.phone)));
+  const present = new Set(units.filter((unit) => unit.count && unit.phone !== null).map((unit) => classOf(unit.phone)));
   for (const group of atlas.classes.filter((each) => present.has(each))) {
     const button = html("button", { type: "button" }, html("span", { class: "swatch", style: `--c:var(--${group})` }), group);
     button.addEventListener("click", () => ((find.value = find.value === group ? "" : group), filter()));

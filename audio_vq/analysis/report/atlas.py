@@ -43,8 +43,8 @@ class UnitEntry:
 
     unit: int
     count: int  # scored frames
-    phone: str  # what the mapping split reads it as
-    phones: tuple[tuple[str, float], ...]  # commonest phones of its scored frames and their shares
+    phone: str | None  # what the mapping split reads it as; None without alignments
+    phones: tuple[tuple[str, float], ...]  # commonest phones of its scored frames and their shares; none without
     log_mel: np.ndarray | None  # (MEL_BANDS,) dB, mean over its frames
     durations: tuple[int, ...]  # (LONGEST_RUN,) runs of 1, 2, … units
     speakers: dict[str, int]  # frames
@@ -120,13 +120,13 @@ def make_atlas(model: "VQVAE", analysis: Analysis, group: int = 0, *, seed: int)
         map=map_codebook(codebook, seed=seed),
         mean_log_mel=frames.log_mel_sums.sum(axis=0) / max(1, counts.sum()),
         mel_hz=mel_centres(MEL_BANDS, sample_rate),
-        phones=tuple(phone_order(phones.phones)),
+        phones=tuple(phone_order(phones.phones)) if phones else (),
         units=tuple(
             UnitEntry(
                 unit=unit,
                 count=int(counts[unit]),
-                phone=phones.unit_phones[unit],
-                phones=_commonest_phones(phones.joint[unit], phones.phones),
+                phone=phones.unit_phones[unit] if phones else None,
+                phones=_commonest_phones(phones.joint[unit], phones.phones) if phones else (),
                 log_mel=frames.log_mel_sums[unit] / counts[unit] if counts[unit] else None,
                 durations=_durations(stretches[unit]),
                 speakers=_speakers(stretches[unit], analysis.scored),

@@ -95,7 +95,8 @@ def _join(analysis: Analysis, atlas: Atlas, stretches: Sequence[Stretch]) -> tup
 
 def _phones(each: EncodedUtterance, first: float, last: float) -> tuple[tuple[str, float, float], ...]:
     """Phones between two times of the prepared utterance, from the first of them on."""
-    assert each.alignment is not None
+    if each.alignment is None:
+        return ()
     times = (each.alignment.boundaries - each.utterance.offset_seconds).tolist()
     return tuple(
         (label, max(start, first) - first, min(end, last) - first)

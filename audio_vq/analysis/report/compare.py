@@ -195,7 +195,7 @@ def cautions(models: Sequence[Analyzed]) -> list[str]:
         found = sorted({str(model.metrics.get(key)) for model in models})
         if len(found) > 1:
             said.append(f"The models were not measured on the same {name}: {', '.join(found)}.")
-    readings = sorted({str(model.figure("phones.read_by")) for model in models})
+    readings = sorted({str(by) for model in models if (by := model.figure("phones.read_by"))})
     if len(readings) > 1:
         said.append(f"Phones were not read from the units in the same way: {' and '.join(readings)}.")
     return said

@@ -18,8 +18,15 @@ def group_table(metrics: Metrics) -> Table:
     rows += [Row(f"group {number}", _group_cells(group), own=True) for number, group in enumerate(groups_of(metrics))]
     if alone := (metrics.get("baselines") or {}).get("mfcc_kmeans_alone"):
         rows.append(Row(BASELINES["mfcc_kmeans_alone"], _group_cells({"phones": alone})))
-    head = ("units", "phone accuracy", "95 % interval", "PNMI", "ABX across", "R-value")
-    return Table((*head, "speaker", "in use", "perplexity", "bit/s"), tuple(rows))
+    of_phones = ("phone accuracy", "95 % interval", "PNMI", "ABX across", "R-value")
+    table = Table(("units", *of_phones, "speaker", "in use", "perplexity", "bit/s"), tuple(rows))
+    return table if metrics.get("phones") else _without(table, len(of_phones))
+
+
+def _without(table: Table, columns: int) -> Table:
+    """Without so many columns after the first."""
+    rows = (Row(row.name, row.cells[columns:], row.own) for row in table.rows)
+    return Table((table.head[0], *table.head[1 + columns :]), tuple(rows))
 
 
 def _group_cells(figures: Metrics) -> tuple[str, ...]:

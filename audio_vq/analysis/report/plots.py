@@ -125,7 +125,7 @@ def draw_usage(counts: np.ndarray) -> Figure:
 
 
 def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_per_unit: float) -> Figure:
-    """How long a unit lasts before another follows, beside how long phones last."""
+    """How long a unit lasts before another follows, beside how long phones last, where there are any."""
     longest = float(np.percentile(np.concatenate([run_seconds, phone_seconds]), 99))
     longest = min(max(longest, 4 * seconds_per_unit), LONGESTSECONDS)
     # whole units in the middle of their bins; coarse enough to smooth the phones at high unit rates
@@ -138,6 +138,8 @@ def draw_durations(run_seconds: np.ndarray, phone_seconds: np.ndarray, seconds_p
             (run_seconds, ACCENT, "unit runs"),
             (phone_seconds, SECOND, "phones"),
         ):
+            if not len(seconds):
+                continue
             shares = np.histogram(np.clip(seconds, edges[0], edges[-1]), bins=edges)[0] / len(seconds)
             label = f"{name}, median {1000 * np.median(seconds):.0f} ms"
             axes.stairs(shares, edges * 1000, color=colour, linewidth=1.8, label=label)

@@ -10,7 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from audio_vq.analysis.measures.analyze import Analysis
+from audio_vq.analysis.measures.coverage import Coverage
 from audio_vq.analysis.measures.groups import GroupScores
+from audio_vq.analysis.measures.phones import PhoneScores
 from audio_vq.analysis.report import group_tables, plots, samples, tables
 from audio_vq.analysis.report.atlas import Atlas, make_atlas
 from audio_vq.analysis.report.clips import make_clips
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
 
 SCRIPTS = ("sound.js", "charts.js", "clip_picture.js", "atlas.js", "report.js")  # in the order they need each other
+WITHOUT_PHONES = (
+    "No alignments were given: which phones the units stand for is not known, and phone accuracies, boundaries and ABX "
+    "errors are left out. audio-vq align makes alignments from English transcripts; TextGrids of any language are read "
+    "as well (--alignments)."
+)
 MATRIX_CAPTION = (
     "Left: how the frames of each unit (column) spread over phones (row), both ordered by phone class. A "
     "unit that stands for one phone is a single bright cell. Right: share of each phone's frames whose unit "
@@ -83,12 +90,10 @@ def render_report(
         class_colours=CLASS_COLOURS,
         dark_classes=DARK_CLASSES,
         numbers=tables.headline(metrics),
-        phone_protocol=_phone_protocol(analysis),
-        phone_table=tables.phone_table(metrics),
-        phone_plot=_phone_plot(metrics),
+        phones=_phones(analysis, metrics, atlas.group),
+        without_phones=WITHOUT_PHONES,
         group_table=group_tables.group_table(metrics) if several else None,
         of_group=of_group,
-        matrix=_draw(plots.draw_unit_phone_matrix(group.phones), "matrix", MATRIX_CAPTION),
         abx=_abx(metrics),
         speaker_plot=_speaker_plot(metrics),
         rate_table=tables.rate_table(metrics),
@@ -99,9 +104,9 @@ def render_report(
         atlas=_embedded(atlas.to_json()),
         clips=_embedded(make_clips(analysis, atlas)),
         map_method=f"{atlas.map.method}, seed {seed}",
-        listen=samples.INTRODUCTION,
+        listen=samples.INTRODUCTION if analysis.phones else samples.INTRODUCTION_WITHOUT_PHONES,
         samples=samples.make_samples(model, analysis, atlas.group, seed=seed),
-        excerpt_caption=samples.CAPTION,
+        excerpt_caption=samples.CAPTION if analysis.phones else samples.CAPTION_WITHOUT_PHONES,
         facts={**facts, **_facts(analysis)},
     )  # fmt: skip
 
@@ -118,8 +123,28 @@ def _codebooks(analysis: Analysis) -> str:
     return f"{sizes} and {len(analysis.pitch.counts)} pitch classes" if analysis.pitch else sizes
 
 
-def _phone_protocol(analysis: Analysis) -> str:
-    selection, phones = analysis.selection, analysis.phones
+@dataclass(frozen=True)
+class PhoneSection:
+    protocol: str
+    table: tables.Table
+    plot: Drawing
+    matrix: Drawing
+
+
+def _phones(analysis: Analysis, metrics: Mapping[str, Any], group: int) -> PhoneSection | None:
+    alone = analysis.groups[group].phones
+    if not (analysis.phones and analysis.coverage and alone):
+        return None
+    return PhoneSection(
+        _phone_protocol(analysis, analysis.phones, analysis.coverage.scored),
+        tables.phone_table(metrics),
+        _phone_plot(metrics),
+        _draw(plots.draw_unit_phone_matrix(alone), "matrix", MATRIX_CAPTION),
+    )
+
+
+def _phone_protocol(analysis: Analysis, phones: PhoneScores, coverage: Coverage) -> str:
+    selection = analysis.selection
     taught = f"{len(selection.mapping)} utterances ({selection.mapping_name})"
     reading = f"Each unit is read as the phone it occurred with most in {taught}, and this reading is scored"
     if len(analysis.groups) > 1:
@@ -131,8 +156,8 @@ def _phone_protocol(analysis: Analysis) -> str:
     return (
         f"{reading} on {phones.num_frames} frames of {len(selection.scored)} other utterances, at the centre of each "
         f"unit's frame. {phones.classes} "
-        f"phone classes. {tables.percent(analysis.coverage.scored.phones)} of the scored time is labelled with phones, "
-        f"the rest is silence; the alignments cover {tables.percent(analysis.coverage.scored.aligned)}, and what lies "
+        f"phone classes. {tables.percent(coverage.phones)} of the scored time is labelled with phones, "
+        f"the rest is silence; the alignments cover {tables.percent(coverage.aligned)}, and what lies "
         "outside counts as silence. Intervals: bootstrap over utterances."
     )
 
@@ -196,10 +221,11 @@ def _usage(split: str, group: GroupScores) -> Drawing:
 def _durations(analysis: Analysis, group: int) -> Drawing:
     seconds_per_unit = 1 / analysis.unit_rate_hz
     runs = np.concatenate([run_lengths(each.units[group]).lengths for each in analysis.scored]) * seconds_per_unit
-    phones = np.concatenate([np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment])
+    lengths = [np.diff(each.alignment.boundaries) for each in analysis.scored if each.alignment]
+    phones = np.concatenate([np.zeros(0), *lengths])
+    beside = ", beside the phones of the same utterances" if lengths else ""
     caption = (
-        "How long a unit repeats before another follows, beside the phones of the same utterances; what is "
-        "longer than the axis is counted at its end."
+        f"How long a unit repeats before another follows{beside}; what is longer than the axis is counted at its end."
     )
     return _draw(plots.draw_durations(runs, phones, seconds_per_unit), "durations", caption)
 
@@ -208,11 +234,14 @@ def _facts(analysis: Analysis) -> dict[str, str]:
     selection = analysis.selection
     corpus = selection.scored_corpus.corpus
     skipped = len(selection.chosen) - len(selection.scored)
+    aligned = selection.scored_corpus.folder
+    taught = f"{selection.mapping_name}, {len(selection.mapping)} utterances"
     return {
         "corpus": f"{corpus.folder} ({corpus.header.corpus}, from {corpus.source})",
-        "alignments": str(selection.scored_corpus.folder),
-        "split": f"{selection.split}: {len(selection.scored)} utterances scored, {skipped} have no alignment",
-        "unit → phone map": f"{selection.mapping_name}, {len(selection.mapping)} utterances",
+        "alignments": str(aligned) if aligned else "none",
+        "split": f"{selection.split}: {len(selection.scored)} utterances scored"
+        + (f", {skipped} have no alignment" if aligned else ""),
+        "unit → phone map" if aligned else "frequencies of units, k-means": taught,
         "latents": "bits per waveform sample on fixed crops of the split, by speakers the model knows"
         if analysis.latents_used
         else "not measured: the model knows no speaker of this split",

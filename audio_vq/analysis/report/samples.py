@@ -37,6 +37,11 @@ INTRODUCTION = (
     "the decoder makes of its units. Click a word, a phone or a unit to hear exactly that stretch, of the one or "
     "the other; arrow keys walk along a strip, Enter plays."
 )
+INTRODUCTION_WITHOUT_PHONES = INTRODUCTION.replace("a word, a phone or a unit", "a unit")
+CAPTION_WITHOUT_PHONES = (
+    "Log-mel spectrogram (25 ms windows every 10 ms) and units. Numbers are unit indices; repeated units are drawn as "
+    "one box."
+)
 CAPTION = (
     "Log-mel spectrogram (25 ms windows every 10 ms), words, phones of the alignment, and units. A unit has the "
     "colour of the phone it is mapped to: where the two strips agree, the unit was read as the right kind of "
@@ -139,9 +144,10 @@ def _sample(analysis: Analysis, group: int, each: EncodedUtterance, voice: str, 
 
 def _strips(analysis: Analysis, group: int, each: EncodedUtterance, seconds: float) -> Sequence[Strip]:
     alignment, utterance = each.alignment, each.utterance
-    assert alignment is not None
-    source = analysis.selection.scored_corpus
-    path = find_alignment(source.folder, utterance.speaker, utterance.id)
+    folder = analysis.selection.scored_corpus.folder
+    if alignment is None or folder is None:
+        return tuple(_unit_strips(analysis, group, each, seconds))
+    path = find_alignment(folder, utterance.speaker, utterance.id)
     words = find_words(path, alignment, utterance.text) if path else ()
     starts, ends = alignment.boundaries[:-1].tolist(), alignment.boundaries[1:].tolist()
     phones = (
@@ -173,14 +179,17 @@ def _unit_strips(analysis: Analysis, group: int, each: EncodedUtterance, seconds
         yield Strip(f"units {number}" if several else "units", "unit", known)
 
 
-def _unit_boxes(phones: PhoneScores, units: np.ndarray, unit_rate_hz: float, seconds: float) -> tuple[Box, ...]:
+def _unit_boxes(phones: PhoneScores | None, units: np.ndarray, unit_rate_hz: float, seconds: float) -> tuple[Box, ...]:
     runs = run_lengths(units)
     ends = np.minimum(np.cumsum(runs.lengths) / unit_rate_hz, seconds)
     starts = np.concatenate([[0.0], ends[:-1]])
     boxes = []
     for unit, start, end in zip(runs.units.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        phone = phones.unit_phones[unit]
-        boxes.append(Box(str(unit), start, end, phone_class(phone), unit, f"read as {phone}"))
+        box = Box(str(unit), start, end, unit=unit)
+        if phones:
+            phone = phones.unit_phones[unit]
+            box = replace(box, phone_class=phone_class(phone), detail=f"read as {phone}")
+        boxes.append(box)
     return tuple(boxes)
 
 

@@ -69,7 +69,7 @@ def baseline_names(metrics: Metrics) -> dict[str, str]:
 
 
 def headline(metrics: Metrics) -> list[Number]:
-    numbers = [_phone_number(metrics)]
+    numbers = [_phone_number(metrics)] if metrics.get("phones") else []
     if abx := metrics.get("abx"):
         numbers.append(_abx_number(abx))
     if leakage := metrics.get("speaker_leakage"):
@@ -89,7 +89,7 @@ def headline(metrics: Metrics) -> list[Number]:
         f"fixed length: {metrics['bits_per_second']:.0f} bit/s",
     )
     numbers.append(Number("Bit rate", f"{rate:.0f} bit/s", controls))
-    return [*numbers, _boundary_number(metrics["segments"])]
+    return [*numbers, _boundary_number(metrics["segments"])] if metrics.get("segments") else numbers
 
 
 def _of_groups(metrics: Metrics) -> tuple[str, ...]:
@@ -140,7 +140,8 @@ def _latents_number(bits: Metrics) -> Number:
         ("another speaker", "bits_wrong_speaker"),
     )
     controls = tuple(f"{name} {bits[key]:.2f} bit/sample" for name, key in named if bits.get(key) is not None)
-    return Number("Another's units cost", f"{bits['bits_shuffled'] - bits['bits_true']:.2f} bit", controls)
+    cost = round(bits["bits_shuffled"] - bits["bits_true"], 2) + 0.0  # no minus before zero
+    return Number("Another's units cost", f"{cost:.2f} bit".replace("-", "−"), controls)
 
 
 def _boundary_number(segments: Metrics) -> Number:
