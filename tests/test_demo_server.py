@@ -31,7 +31,7 @@ FLAGS = (
     "--headless=new --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
-MOST_LOAD_SECONDS = 2.0
+MOST_LOAD_SECONDS = 5.0  # generous, since machines under test are busy; alone it is a third of a second
 QUICKLY = f"""
 from audio_vq.codec import fitting
 vars(fitting).update({QUICK})
@@ -407,11 +407,11 @@ def test_a_new_voice_is_learned_and_spoken(open_page, recording, speech):
     page, other = open_page(), open_page()
     give(page, recording)
     page.click("#tab-new")
-    page.fill("#name", "<b>zoë</b>")
+    page.fill("#name", "<b>zoë")
     page.set_input_files("#voice-file", speech)
     page.locator("#voice-said", has_text="6 seconds").wait_for()
     page.click("#learn")
-    page.locator("#status", has_text="<b>zoë</b> is among the voices now").wait_for()
+    page.locator("#status", has_text="<b>zoë is among the voices now").wait_for()
     assert "bits per" in page.inner_text("#fit-said")
     page.click("#tab-voices")
     assert page.is_checked("#voices label:has-text('zoë') input")
