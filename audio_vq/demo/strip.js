@@ -218,8 +218,8 @@ export class Strip {
     pen.stroke();
     pen.strokeStyle = this.colour("--card"); pen.fillStyle = this.colour("--faint"); pen.lineWidth = 3;
     for (const hertz of [100, 200, 400]) {
-      pen.strokeText(`${hertz} Hz`, 3, place(hertz) - 3);
-      pen.fillText(`${hertz} Hz`, 3, place(hertz) - 3);
+      pen.strokeText(`${hertz} Hz`, 3, place(hertz) + 10);
+      pen.fillText(`${hertz} Hz`, 3, place(hertz) + 10);
     }
   }
 
