@@ -10,7 +10,7 @@ class Limits:
     request_bytes: int = 2 << 20  # of everything else that is sent; a minute of units is 100 kB
     speech_seconds: float = 60.0  # of what is spoken anew
     voice_seconds: float = 180.0  # of recordings that a new voice is learned from
-    fit_seconds: float = 60.0  # of computing, for a new voice
+    fit_seconds: float = 180.0  # of computing, for a new voice
     voices: int = 4  # new ones of one visitor
     continued_seconds: float = 10.0  # that the prior goes on
     takes: int = 4  # of that
