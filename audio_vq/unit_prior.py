@@ -82,6 +82,11 @@ class UnitPrior:
                 "the prior was trained on the units of another checkpoint; give the one it was trained with"
             )
 
+    def manner_of(self, model: VQVAE, speaker: str) -> str:
+        """The speaker, or of those the prior knows the nearest one to a speaker of the model that it does not know."""
+        known = [name for name in self.info.speakers if name in model.speakers]
+        return speaker if speaker in known or not known else model.nearest_speaker(speaker, known)
+
     def sample(
         self,
         speaker: str,

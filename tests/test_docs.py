@@ -43,7 +43,7 @@ def test_commands_are_of_this_command_line(page, line):
             composed(folder, schema, [word for word in rest if word.partition("=")[0] not in ("data", "run")])
         else:
             command = VERBS[verb]
-            inner = getattr(command, "commands", {}).get(rest[0])
+            inner = getattr(command, "commands", {}).get(next(iter(rest), ""))
             (inner or command).make_context(verb, rest[1:] if inner else rest)
     for script, options in re.findall(r"bash (\S+\.sh)(.*)", line.partition("#")[0]):
         known = (ROOT / script).read_text()

@@ -9,9 +9,8 @@ import torch
 from test_cli import call, mistake
 from test_encoding import ENCODERS, buzz, model_with, noise
 
-from audio_vq import VQVAE
+from audio_vq import VQVAE, UnitPrior
 from audio_vq.audio.files import write_audio
-from audio_vq.cli.sample import _manner
 from audio_vq.codec import fitting
 from audio_vq.errors import UserError
 from audio_vq.models.vqvae import build_vqvae
@@ -135,9 +134,10 @@ def test_the_nearest_of_others(fitted):
     with pytest.raises(UserError, match="unknown speaker 'eve'"):
         fitted.nearest_speaker("eve", ["ann"])
     prior = SimpleNamespace(info=SimpleNamespace(speakers=("ann", "ben")))
-    assert _manner(fitted, prior, "ben") == "ben"
-    assert _manner(like_ben, prior, "more") == "ben"
-    assert _manner(fitted, SimpleNamespace(info=SimpleNamespace(speakers=("eve",))), "new") == "new"  # is told there
+    assert UnitPrior.manner_of(prior, fitted, "ben") == "ben"
+    assert UnitPrior.manner_of(prior, like_ben, "more") == "ben"
+    prior.info.speakers = ("eve",)
+    assert UnitPrior.manner_of(prior, fitted, "new") == "new"  # which `sample` refuses
 
 
 def test_mistakes(model, recordings):

@@ -27,7 +27,6 @@ from audio_vq.errors import UserError
 
 if TYPE_CHECKING:
     from audio_vq.pretrained import VQVAE
-    from audio_vq.unit_prior import UnitPrior
     from audio_vq.units import Units, UnitSequence
 
 MOST_SAMPLES = 10_000
@@ -83,7 +82,7 @@ def sample(
     unit_prior.check_units_of(model)
     begun = _units_of(model, prompt) if prompt else None
     heat = 1.0 if temperature is None else temperature
-    manner = _manner(model, unit_prior, speaker)
+    manner = unit_prior.manner_of(model, speaker)
     with progress_bar("drawing units", total=count * seconds, unit=AUDIO) as bar:
         drawn = unit_prior.sample(manner, seconds, count, seed, heat, top_p, begun, bar.advance)
     if begun is not None:
@@ -118,12 +117,6 @@ def _sequences(model: "VQVAE", speaker: str, names: list[Path], drawn: "list[Uni
         UnitSequence(name.name, *about, units, model.fingerprint, has_pitch)
         for name, units in zip(names, drawn, strict=True)
     ]
-
-
-def _manner(model: "VQVAE", prior: "UnitPrior", speaker: str) -> str:
-    """In whose manner units are drawn: of a speaker whom the prior does not know, the nearest one that it does."""
-    known = [name for name in prior.info.speakers if name in model.speakers]
-    return speaker if speaker in known or not known else model.nearest_speaker(speaker, known)
 
 
 def _units_of(model: "VQVAE", recording: Path) -> "Units":

@@ -220,14 +220,11 @@ class Service:
         return model.codec.checked(array)
 
     def _manner(self, model: VQVAE, voice: Voice) -> str:
-        """The prior's speaker for a voice: the same, or of those it knows the one with the nearest pitch."""
+        """The prior's speaker for a voice, of one between voices for the one that has most of it."""
         assert self.prior is not None
         if not isinstance(voice, str):
             _, voice = max((weight, name) for name, weight in _weights_of(voice).items())
-        known, ranges = self.prior.info.speakers, model.codec.pitch_ranges
-        pitch = np.log(ranges[model.speaker_index(voice)].median_hz)
-        near = {each: abs(np.log(ranges[model.speaker_index(each)].median_hz) - pitch) for each in known}
-        return voice if voice in near else min(near, key=near.__getitem__)
+        return self.prior.manner_of(model, voice)
 
     def _new_name(self, model: VQVAE, name: Any) -> str:
         if not isinstance(name, str) or not 0 < len(name.strip()) <= LONGEST_NAME:
