@@ -36,7 +36,7 @@ def add_speaker(
     What the model knows of the speaker is fitted to the recordings, and their pitch range is found; nothing else
     learns, and units mean the same as before. What cannot be read is named and left out.
 
-    Example: audio-vq add-speaker voices anna anna.wav --out runs/voices-and-anna
+    Example: audio-vq add-speaker voices anna anna.wav --out with-anna
     """
     from audio_vq.checkpoint import refuse_other_content
     from audio_vq.cli.recordings import named_recordings
