@@ -80,6 +80,7 @@ def server(model, tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
         env={name: value for name, value in environment.items() if value},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background work ignores
     ) as process:
         address = process.stdout.readline().strip()
         try:

@@ -199,6 +199,6 @@ def test_info_reads_priors_and_cards_name_commands_that_work(trained, prior, cap
         assert figures[trained][key] == figures[prior][key]
     assert figures[prior]["receptive_field_samples"] == 16 * figures[prior]["hop_length"]
     cards = {folder: (folder / "best/README.md").read_text() for folder in (trained, prior)}
-    assert "`audio-vq convert FOLDER input.wav --to ann " in cards[trained]
-    assert "`audio-vq sample FOLDER CHECKPOINT --speaker ann " in cards[prior]
+    assert "\naudio-vq convert FOLDER recording.wav --to ann " in cards[trained]
+    assert "\naudio-vq sample FOLDER CHECKPOINT --speaker ann " in cards[prior]
     assert "convert" not in cards[prior]
