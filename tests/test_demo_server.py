@@ -33,6 +33,8 @@ FLAGS = (
 )
 MOST_LOAD_SECONDS = 5.0  # generous, since machines under test are busy; alone it is a third of a second
 QUICKLY = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which work in a shell's background ignores
 from audio_vq.codec import fitting
 vars(fitting).update({QUICK})
 from audio_vq.cli.main import main
@@ -80,7 +82,6 @@ def server(model, tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
         env={name: value for name, value in environment.items() if value},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background work ignores
     ) as process:
         address = process.stdout.readline().strip()
         try:
