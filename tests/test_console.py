@@ -1,10 +1,13 @@
 """Printing cannot fail a command: any encoding of the console, any bytes in file names, readers that leave early."""
 
+import codecs
 import os
 import subprocess
 import sys
 
 import pytest
+
+from audio_vq.cli import console
 
 SHOW = "from audio_vq.cli.console import accept_any_text, show; accept_any_text(); "
 
@@ -44,3 +47,10 @@ def test_work_goes_on_when_nobody_reads():
     done = subprocess.run([sys.executable, "-c", SHOW + code], stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, done.stderr.strip()) == (0, b"all made")
+
+
+def test_what_was_printed_can_be_read_again():
+    """Bytes of a file name that are no text: whoever captures the output sees a sign in their place."""
+    codecs.register_error("as-printed", console._as_bytes)
+    assert "J\udcfc李".encode("ascii", "as-printed") == b"J\xfc?"
+    assert b"J\xfc".decode("utf-8", "as-printed") == "J\ufffd"

@@ -18,7 +18,7 @@ def accept_any_text() -> None:
 
 def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):  # whoever reads again what was printed
-        return codecs.lookup_error("surrogateescape")(error)
+        return codecs.lookup_error("replace")(error)
     text = error.object[error.start : error.end]
     # Python reads a file name's byte 0x80 … 0xff that is not UTF-8 as the surrogate U+DC80 … U+DCFF (PEP 383)
     parts = (bytes([ord(c) - 0xDC00]) if "\udc80" <= c <= "\udcff" else c.encode("ascii", "replace") for c in text)
