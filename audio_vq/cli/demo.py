@@ -9,16 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from audio_vq.cli.console import show
-from audio_vq.cli.options import Device
+from audio_vq.cli.options import Checkpoint, Device
 from audio_vq.errors import UserError
 
 SHIPPED, SHIPPED_PRIOR = "voices", "voices-prior"
 
 
 def demo(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="Checkpoint or run folder, Hub id, or a shipped model's name.")
-    ] = SHIPPED,
+    checkpoint: Checkpoint = SHIPPED,
     prior: Annotated[
         str | None,
         typer.Option(metavar="PRIOR", help=f"That goes on with sentences. Default: {SHIPPED_PRIOR}, where it fits."),

@@ -22,7 +22,7 @@ from audio_vq.codec.statistics import RecordingStatistics, mean_spectrum_of, pit
 from audio_vq.codec.threads import lone_threads
 from audio_vq.errors import UserError
 from audio_vq.loudness import MAX_GAIN_DB, LoudnessMeter
-from audio_vq.pitch import PitchRange, at_units, classes_of
+from audio_vq.pitch import F0, PitchRange, at_units, classes_of
 from audio_vq.progress import AUDIO, Told, progress_bar
 from audio_vq.unit_files.files import write_units
 from audio_vq.unit_files.json_lines import UnitsJournal
@@ -40,6 +40,7 @@ class Encoding:
     sequence: UnitSequence
     latents: npt.NDArray[np.float32] | None  # (dim, units), where they were wanted
     statistics: RecordingStatistics
+    f0: F0 | None  # its track, of models with pitch
     meter: LoudnessMeter  # of the recording as it was
     too_quiet: bool  # whether it was raised by less than its level asks for
 
@@ -99,7 +100,7 @@ def encode_sources(
             has_pitch=one.pitch is not None,
         )
         whole = np.concatenate(latents, axis=1) if with_latents else None
-        yield Encoding(one.source, sequence, whole, one.statistics, one.heard.meter, one.heard.too_quiet)
+        yield Encoding(one.source, sequence, whole, one.statistics, one.f0, one.heard.meter, one.heard.too_quiet)
         units, latents = array("q"), []
 
 
@@ -110,6 +111,7 @@ class _Known:
     source: Source
     heard: Levelled
     statistics: RecordingStatistics
+    f0: F0 | None  # its track, of models with pitch
     pitch: Units | None  # classes (units,), of models with pitch
 
 
@@ -142,13 +144,13 @@ def _heard(codec: Codec, loudness_db: float | None, on_heard: Told | None, sourc
     heard = levelled(source, codec.sample_rate, loudness_db, told)
     mean = mean_spectrum_of(codec, heard) if centred else None
     if not has_pitch:
-        return _Known(source, heard, RecordingStatistics(mean), None)
+        return _Known(source, heard, RecordingStatistics(mean), None, None)
     f0 = pitch_of(codec, heard)
     pitch_range = PitchRange.of(f0)
     num_units = -(-heard.meter.num_samples // codec.hop_length)
     at_their_centres = at_units(f0, num_units, codec.hop_length, codec.sample_rate)
     classes = classes_of(at_their_centres, pitch_range, codec.network.pitch_classes)
-    return _Known(source, heard, RecordingStatistics(mean, pitch_range), classes)
+    return _Known(source, heard, RecordingStatistics(mean, pitch_range), f0, classes)
 
 
 def _chunks(codec: Codec, recordings: Iterable[_Known], reading: deque[_Known]) -> Iterator[Chunk]:

@@ -22,7 +22,6 @@ from audio_vq.audio.waveform import Waveform
 from audio_vq.codec.codec import Codec
 from audio_vq.codec.encode import OnFault, encode_sources
 from audio_vq.codec.source import Source, levelled
-from audio_vq.codec.statistics import pitch_of
 from audio_vq.errors import UserError
 from audio_vq.loudness import ACTIVE_RANGE_DB
 from audio_vq.models.conditioner import Voice
@@ -163,8 +162,7 @@ def _speech(codec: Codec, sources: Sequence[Source], on_fault: OnFault | None) -
     for encoding in encode_sources(codec, sources, on_fault=on_fault):
         heard = levelled(encoding.source, codec.sample_rate, codec.loudness_db)
         waveform = np.concatenate(list(heard.blocks()))
-        f0 = pitch_of(codec, heard) if network.pitch_classes else None
-        found.append(_Recording(waveform, encoding.sequence.groups, f0))
+        found.append(_Recording(waveform, encoding.sequence.groups, encoding.f0))
         total += len(waveform)
         if total >= MOST_SECONDS * codec.sample_rate:
             break
